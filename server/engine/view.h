@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "proto/messages/messages.h"
+#include "server/model/run_state.h"
+
+namespace steadyrun {
+
+// What people see of the live state; the stored rest comes from the store.
+struct RunView {
+  RunState state;
+  double loss = 0;  // Of the newest step; NaN is a value.
+  double grad_norm = 0;
+  double step_seconds = 0;  // Median of the last 64 steps.
+  double tokens_per_second = 0;
+  std::int32_t ranks_alive = 0;
+  Duration progress_age{};  // Since any rank advanced.
+  std::int32_t open_incidents = 0;
+  Step checkpoint_step = kNoStep;  // Newest that a restart would use.
+  std::int32_t restarts_left = 0;
+  std::string verdict;  // What is going on, computed from the incidents.
+  std::string why;
+  std::string next;
+};
+
+struct NodeView {
+  NodeState state;
+  std::string status;  // connected, silent, lost, quarantined
+  Duration heard_age{};
+  RunId serving_run;  // Empty: spare.
+  std::string quarantine_reason;
+  std::int32_t incidents = 0;
+};
+
+struct EngineView {
+  std::vector<RunView> runs;    // By name.
+  std::vector<NodeView> nodes;  // By name.
+  std::size_t sessions = 0;
+};
+
+}  // namespace steadyrun

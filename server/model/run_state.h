@@ -1,0 +1,112 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "server/model/finding.h"
+#include "server/model/run_spec.h"
+
+namespace steadyrun {
+
+// The phases of a run's recovery machine. docs/state-machines.md draws them.
+enum class RunPhase {
+  kPlacing,    // Choosing nodes; waits while too few are usable.
+  kVerifying,  // The nodes re-read the checkpoint to resume from.
+  kStarting,   // Start ordered; waiting for a first step on all ranks.
+  kRunning,    // The attempt makes steps.
+  kStopping,   // Waiting for proof that every rank of the attempt is gone.
+  kPaused,     // Stopped by an operator; resumable.
+  kHalted,     // Out of options; only an operator moves it.
+  kCompleted,  // All ranks finished.
+  kStopped,    // Ended by an operator.
+};
+std::string_view RunPhaseName(RunPhase phase);
+inline bool IsEnded(RunPhase phase) {
+  return phase == RunPhase::kCompleted || phase == RunPhase::kStopped;
+}
+
+// What follows once every rank is proved gone.
+enum class AfterStop { kRestart, kPause, kHalt, kEnd };
+
+// Why a node is known to run nothing of the stopped attempt.
+enum class StopProof {
+  kNone,
+  kConfirmed,  // Its agent, on a live session: floor raised, no rank alive.
+  kRebooted,   // Its boot_id changed since the attempt was started there.
+  kFenced,     // Silent: passed over behind the resource fence (own rendezvous,
+               // own checkpoint directory, ledger refuses the old attempt).
+};
+std::string_view StopProofName(StopProof proof);
+
+struct NodeAssignment {
+  NodeId node;
+  std::int32_t node_rank = 0;
+  std::string boot_id;  // The node's life at the time of Start.
+  StopProof proof = StopProof::kNone;
+  friend bool operator==(const NodeAssignment&,
+                         const NodeAssignment&) = default;
+};
+
+// One automatic restart, for budgets and for the same-step rule.
+struct RestartRecord {
+  WallTime at;
+  MonoTime at_mono;   // Re-based when loaded.
+  AttemptId attempt;  // The one that failed.
+  IncidentKind kind = IncidentKind::kCrash;
+  std::string signature;
+  Step step = kNoStep;
+  bool made_progress = false;  // The failed attempt had passed max_step.
+  friend bool operator==(const RestartRecord&, const RestartRecord&) = default;
+};
+
+// Everything durable about a run, a plain value. Times on the monotonic clock
+// die with the process: the store saves what is left of each deadline and
+// re-bases it on load (storage/README.md).
+struct RunState {
+  RunSpec spec;
+  RunPhase phase = RunPhase::kPlacing;
+  std::string phase_reason;
+  Now phase_since;
+  MonoTime phase_deadline = MonoTime::max();
+  AfterStop after_stop = AfterStop::kRestart;
+
+  AttemptId attempt;  // Current or last; 0 before the first.
+  std::vector<NodeAssignment> placement;  // By node_rank.
+  std::string master_address;
+  std::int32_t master_port = 0;
+
+  // Where the current attempt resumes from; kNoStep: from the beginning.
+  Step resume_step = kNoStep;
+  AttemptId resume_attempt;            // Whose directory the checkpoint is in.
+  std::optional<Step> rollback_below;  // Resume only from steps below this.
+  std::optional<Step> rollback_to;     // Operator asked for exactly this.
+
+  Step max_step = kNoStep;      // Highest step completed by all ranks, ever.
+  Step attempt_step = kNoStep;  // Of the current attempt.
+  Step max_step_at_start = kNoStep;  // max_step when this attempt began.
+
+  std::uint64_t save_seq = 0;     // Newest save word given out.
+  std::optional<Step> save_step;  // Agreed step of a save in progress.
+  bool save_then_stop = false;
+  std::string save_request_id;  // Who asked; empty: policy.
+  std::int32_t save_margin_doublings = 0;
+
+  std::vector<RestartRecord> restarts;  // Oldest first, at most 256.
+  std::int32_t restarts_without_progress = 0;
+  std::int64_t open_incident = 0;  // Number of the one being recovered; 0 none.
+  std::int64_t incidents = 0;      // Counts up.
+
+  WallTime created;
+  WallTime ended;
+  std::int64_t attempts = 0;
+  std::map<std::int32_t, std::string> finished;  // Rank -> parameters_sha256.
+  std::map<std::string, double> time_seconds;    // TimeCauseName -> seconds.
+  friend bool operator==(const RunState&, const RunState&) = default;
+};
+
+}  // namespace steadyrun
