@@ -1,0 +1,25 @@
+#ifndef STEADYRUN_AGENT_RECORDER_ENVIRONMENT_H_
+#define STEADYRUN_AGENT_RECORDER_ENVIRONMENT_H_
+
+/* What an agent tells a rank by its environment. With it go the names that
+ * torch.distributed and torchrun's scripts read: RANK, WORLD_SIZE, LOCAL_RANK,
+ * LOCAL_WORLD_SIZE, GROUP_RANK, NODE_RANK, MASTER_ADDR, MASTER_PORT,
+ * TORCHELASTIC_RUN_ID and TORCHELASTIC_RESTART_COUNT (attempt - 1).
+ *
+ * agent/python/steadyrun/_environment.py mirrors the names below. */
+
+/* Absolute path of this rank's flight recorder. Without it the library does
+ * nothing at all. */
+#define SRUN_ENV_RECORDER "STEADYRUN_RECORDER"
+#define SRUN_ENV_RUN_ID "STEADYRUN_RUN_ID"
+#define SRUN_ENV_ATTEMPT "STEADYRUN_ATTEMPT" /* Decimal, from 1. */
+/* Where this attempt saves, of this attempt alone; may not exist yet. */
+#define SRUN_ENV_CHECKPOINT_DIR "STEADYRUN_CHECKPOINT_DIR"
+/* The last step done in the checkpoint to resume from; -1 or not set: start
+ * from the beginning. */
+#define SRUN_ENV_RESUME_STEP "STEADYRUN_RESUME_STEP"
+/* This rank's part of that checkpoint; empty: start from the beginning. */
+#define SRUN_ENV_RESUME_PATH "STEADYRUN_RESUME_PATH"
+#define SRUN_ENV_TARGET_STEPS "STEADYRUN_TARGET_STEPS" /* 0: unknown. */
+
+#endif /* STEADYRUN_AGENT_RECORDER_ENVIRONMENT_H_ */
