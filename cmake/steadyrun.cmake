@@ -26,6 +26,8 @@ endif()
 
 add_library(steadyrun_options INTERFACE)
 target_include_directories(steadyrun_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(steadyrun_options
+                           INTERFACE STEADYRUN_VERSION="${PROJECT_VERSION}")
 target_compile_options(
   steadyrun_options
   INTERFACE -Wall -Wextra -Wpedantic -Werror -Wshadow -Wswitch
