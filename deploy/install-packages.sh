@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that building, testing and the quickstart need,
+# if any is missing. Needs root (or sudo) only when something is missing.
+#   deploy/install-packages.sh [build] [torch]
+set -euo pipefail
+
+build_packages=(
+  build-essential cmake ninja-build ccache pkg-config clang-format git
+  libgrpc++-dev libgrpc-dev protobuf-compiler protobuf-compiler-grpc
+  libprotobuf-dev libabsl-dev libsqlite3-dev libspdlog-dev libfmt-dev
+  prometheus-cpp-dev libboost-dev libtomlplusplus-dev libcli11-dev libre2-dev
+  libcurl4-openssl-dev libzstd-dev libssl-dev nlohmann-json3-dev libgtest-dev
+  libgmock-dev libbenchmark-dev python3 openssl procps
+)
+torch_packages=(python3-torch python3-numpy)
+
+wanted=()
+for group in "${@:-build}"; do
+  case "$group" in
+    build) wanted+=("${build_packages[@]}") ;;
+    torch)
+      # The user's own PyTorch serves where it imports.
+      for python in ${STEADYRUN_PYTHON:-} python3 /usr/bin/python3; do
+        if "$python" -c 'import torch' 2>/dev/null; then continue 2; fi
+      done
+      wanted+=("${torch_packages[@]}")
+      ;;
+    *)
+      echo "install-packages: unknown group '$group' (build, torch)" >&2
+      exit 2
+      ;;
+  esac
+done
+
+missing=()
+for package in "${wanted[@]}"; do
+  if ! dpkg-query -W -f '${Status}' "$package" 2>/dev/null |
+    grep -q 'ok installed'; then
+    missing+=("$package")
+  fi
+done
+if ((${#missing[@]} == 0)); then exit 0; fi
+
+as_root=()
+if ((EUID != 0)); then
+  if ! command -v sudo >/dev/null; then
+    echo "install-packages: these Debian packages are missing and need root:" \
+      "${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+echo "installing ${#missing[@]} Debian packages: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt=(apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+"${as_root[@]}" "${apt[@]}" update -qq
+"${as_root[@]}" "${apt[@]}" install -y -qq --no-install-recommends \
+  "${missing[@]}" >/dev/null
