@@ -72,6 +72,8 @@ struct RunState {
   RunPhase phase = RunPhase::kPlacing;
   std::string phase_reason;
   Now phase_since;
+  // kStarting: first steps are due; kRunning: a pause's save is due; kStopping
+  // and kPlacing: no start before it (back-off); kVerifying: answers are due.
   MonoTime phase_deadline = MonoTime::max();
   AfterStop after_stop = AfterStop::kRestart;
 
@@ -98,6 +100,9 @@ struct RunState {
 
   std::vector<RestartRecord> restarts;  // Oldest first, at most 256.
   std::int32_t restarts_without_progress = 0;
+  // Failures of attempts before this one count only against the budget: an
+  // operator has ordered a start since.
+  AttemptId guard_from;
   std::int64_t open_incident = 0;  // Number of the one being recovered; 0 none.
   std::int64_t incidents = 0;      // Counts up.
 
@@ -106,6 +111,7 @@ struct RunState {
   std::int64_t attempts = 0;
   std::map<std::int32_t, std::string> finished;  // Rank -> parameters_sha256.
   std::map<std::string, double> time_seconds;    // TimeCauseName -> seconds.
+  WallTime accounted;  // Up to when time_seconds holds the run's time.
   friend bool operator==(const RunState&, const RunState&) = default;
 };
 
