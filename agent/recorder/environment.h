@@ -22,4 +22,9 @@
 #define SRUN_ENV_RESUME_PATH "STEADYRUN_RESUME_PATH"
 #define SRUN_ENV_TARGET_STEPS "STEADYRUN_TARGET_STEPS" /* 0: unknown. */
 
+/* Marks every process of a rank, with run and attempt, as this node's: the
+ * identity of the agent's state directory. The agent finds strays by it. */
+#define SRUN_ENV_STATE_UUID "STEADYRUN_STATE_UUID"
+#define SRUN_ENV_NODE "STEADYRUN_NODE"
+
 #endif /* STEADYRUN_AGENT_RECORDER_ENVIRONMENT_H_ */

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "agent/core/effect.h"
+#include "agent/core/event.h"
+#include "base/clock.h"
+#include "proto/messages/messages.h"
+
+namespace steadyrun::agent {
+
+// Reading checkpoints back. These functions read whole files and take as long
+// as the storage takes: call them from a worker, not from the agent's loop.
+
+// Fills size and digest of a shard that a rank said it saved, by reading the
+// file back; `error` where that fails. A directory is hashed as the sorted
+// list of its files' names, sizes and digests (at most 10,000 files).
+ShardHashed HashShard(CheckpointShard shard);
+
+// Checks each shard of a Verify command against its recorded digest.
+ShardsVerified RunVerifyShards(const VerifyShards& order);
+
+// Watches the newest shards of each run for bytes that change after they were
+// reported: stat first, a new hash only when the stat has changed.
+// Not thread-safe: owned by the worker.
+class ShardWatch {
+ public:
+  // Keeps the newest `steps_kept` steps of a run on this node.
+  explicit ShardWatch(std::size_t steps_kept = 3) : steps_kept_(steps_kept) {}
+
+  // After HashShard succeeded.
+  void Add(const CheckpointShard& shard);
+  void Forget(const RunId& run);
+  // One pass over all; each bad shard is told once.
+  std::vector<ShardFoundBad> Check();
+  std::size_t size() const { return shards_.size(); }
+
+ private:
+  struct Watched {
+    CheckpointShard shard;
+    std::string stamp;  // What stat says: size, mtime, ctime, inode.
+  };
+  // By run, step, rank, path.
+  using Key = std::tuple<RunId, Step, Rank, std::string>;
+  std::size_t steps_kept_;
+  std::map<Key, Watched> shards_;
+};
+
+}  // namespace steadyrun::agent

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+
+namespace steadyrun::agent {
+
+struct LogFollowerOptions {
+  std::size_t max_line_bytes = 8192;  // Longer lines are cut, and said so.
+  // Token bucket: a flood is sampled, and what was left out is counted.
+  double bytes_per_second = 4e6;
+  std::size_t burst_bytes = 16u << 20;
+  std::size_t max_bytes_per_poll = 1u << 20;
+};
+
+struct LogLine {
+  std::string text;  // Without the newline; raw bytes.
+  bool is_cut = false;
+};
+
+// Follows one log file by name: waits for it to appear, reads on where it was,
+// goes over to the new file after a rotation (another inode) once the old one
+// is read to its end, and starts again when it was truncated. Holes (bytes
+// given back to a full disk) read as nothing. Never writes; not thread-safe.
+class LogFollower {
+ public:
+  LogFollower(std::string path, LogFollowerOptions options);
+  ~LogFollower();
+  LogFollower(LogFollower&& other) noexcept;
+  LogFollower& operator=(LogFollower&&) = delete;
+
+  // Complete lines since the last call, within the budget.
+  std::vector<LogLine> Poll(MonoTime now);
+  // The last line if it has no newline; for a process that has ended.
+  std::vector<LogLine> Drain(MonoTime now);
+
+  std::uint64_t skipped_bytes() const { return skipped_bytes_; }
+  std::uint64_t offset() const { return offset_; }
+
+ private:
+  bool OpenIfNeeded();
+  void TakeLines(std::string_view bytes, std::vector<LogLine>* out);
+  void Close();
+
+  std::string path_;
+  LogFollowerOptions options_;
+  int fd_ = -1;
+  std::uint64_t inode_ = 0;
+  std::uint64_t offset_ = 0;
+  std::string partial_;
+  bool partial_is_cut_ = false;
+  double tokens_ = 0;
+  MonoTime refilled_{};
+  std::uint64_t skipped_bytes_ = 0;
+};
+
+}  // namespace steadyrun::agent
