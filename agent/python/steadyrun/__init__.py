@@ -1,0 +1,27 @@
+"""Steadyrun in the training process: pure standard library.
+
+    import steadyrun
+
+    run = steadyrun.init()
+    for i in range(run.resume.step + 1 if run.resume else 1, steps + 1):
+        loss, norm = train_one_step()
+        action = run.step(i, loss=loss, grad_norm=norm, tokens=tokens)
+        if action and action.save:
+            with run.phase("checkpoint"):
+                path = save(run.checkpoint_dir, i)
+            run.checkpoint_saved(i, path)
+        if action and action.stop:
+            break
+    run.finish()
+
+Promises: nothing here raises into the training code, blocks it, opens a
+socket or starts a thread; without an agent every call does nothing. What went
+wrong is counted (`run.errors`) and shown by `steadyrun doctor`.
+
+Steps count from 1, so that step N done means N steps done.
+"""
+
+from steadyrun._run import Action, Resume, Run, init
+
+__all__ = ["Action", "Resume", "Run", "init"]
+__version__ = "0.1.0"
