@@ -13,6 +13,9 @@
 //  - Losing the server changes nothing for the ranks.
 
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "agent/core/effect.h"
 #include "agent/core/event.h"
@@ -41,6 +44,9 @@ struct CoreOptions {
   Incarnation incarnation;
   std::string version;
   std::string token;
+  // Programs that Start may launch (argv[0]): an exact path, or a folder
+  // ending in '/'. Nothing: any program.
+  std::optional<std::vector<std::string>> launch_allow;
   CoreMutation mutation = CoreMutation::kNone;
 };
 

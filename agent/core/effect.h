@@ -15,13 +15,17 @@ struct DurableRun {
   RunId run;
   AttemptId floor;
   AttemptId started;  // Persisted before the first fork of that attempt.
+  // Server epoch at which the run was forgotten; 0: it was not. Its fence is
+  // kept, so that a late Start of it stays refused.
+  std::uint64_t forgotten_epoch = 0;
   friend bool operator==(const DurableRun&, const DurableRun&) = default;
 };
 struct DurableState {
   std::string state_uuid;  // Of this state directory; half of boot_id.
   std::uint64_t max_server_epoch = 0;
-  std::string server_id;         // The instance obeyed at max_server_epoch.
-  ReportSeq next_seq{1};         // Upper bound; the spool knows the exact one.
+  std::string server_id;  // The instance obeyed at max_server_epoch.
+  // Above every seq ever used: what a lost spool is continued from.
+  ReportSeq next_seq{1};
   std::vector<DurableRun> runs;  // By run.
   friend bool operator==(const DurableState&, const DurableState&) = default;
 };
@@ -38,7 +42,10 @@ struct SpawnRank {
   AttemptId attempt;
   StartCommand start;  // With exactly one entry in `ranks`.
 };
-struct KillRanks {  // Every process of `run` with an attempt below the floor.
+// Every process of `run` with an attempt below `below`: SIGTERM now if grace is
+// not zero, SIGKILL when it is over. Repeated, with what is left of the grace,
+// until all are gone.
+struct KillRanks {
   RunId run;
   AttemptId below;
   Duration grace{};
