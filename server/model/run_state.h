@@ -103,6 +103,7 @@ struct RunState {
   // Failures of attempts before this one count only against the budget: an
   // operator has ordered a start since.
   AttemptId guard_from;
+  NodeId avoid_node;  // Not used by the next attempt if a spare is there.
   std::int64_t open_incident = 0;  // Number of the one being recovered; 0 none.
   std::int64_t incidents = 0;      // Counts up.
 
