@@ -45,6 +45,9 @@ struct Finding {
   std::string signature;  // Equal for equal failures; empty: none.
   // The culprit is a presumption: better evidence may replace it.
   bool is_provisional = false;
+  // All evidence so far is of victims (peers that lost their connection): the
+  // cause is elsewhere and not yet known.
+  bool is_victim = false;
 };
 
 }  // namespace steadyrun

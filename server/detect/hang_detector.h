@@ -1,0 +1,103 @@
+#pragma once
+
+// Finds that an attempt makes no progress, and which rank did not arrive.
+//
+// Intuition: synchronous training advances on all ranks or on none, so one
+// rank's pause is no evidence; silence of *all* ranks is. How long is normal
+// depends on what they are doing, which the trainer tells as a phase.
+//
+// Model. quiet = now - newest advance (step or phase change) of any rank.
+// Each living rank has a deadline by its phase:
+//   declared long phases    a fixed one (HangOptions::phase)
+//   everything else         clamp(minimum, factor x q99.9 of the last 500
+//                           step times, maximum); the first 5 steps of an
+//                           attempt are not counted and, like a sketch of
+//                           fewer than 20, raise it to at least warm_up and
+//                           factor x the longest step seen
+//   while every rank uses CPU (> 10 % of a core each)   x busy_factor
+// The run's deadline is the longest of its ranks'. A rank in process state T
+// while quiet is a second witness: then `stopped` is enough, in any phase.
+// No rank ever completed a step: the finding is start_failed, not hang.
+//
+// A verdict needs fresh heartbeats (kFresh) of every node with ranks: of what
+// nobody hears, the silence detector judges.
+//
+// Why no false alarm: the step times of ranks are not independent, they wait
+// for each other, so the chance is per step, not per rank: a step would have
+// to take 5 times what 999 of 1,000 take, and 10 s. The long phases are where
+// false hangs come from in practice; they are in the table.
+//
+// Culprit, first rule that singles out fewer than half of the ranks: process
+// state T; lowest step; another phase than the majority, at the same step;
+// lowest phase count; the one that computes while the rest wait, or waits
+// while the rest spin. Else unknown, and the finding says so.
+//
+// Not done: stacks and collective sequence numbers; no collector brings them.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "server/detect/options.h"
+#include "server/detect/run_progress.h"
+#include "server/detect/step_time_sketch.h"
+#include "server/detect/watched_attempt.h"
+
+namespace steadyrun {
+
+class HangDetector {
+ public:
+  // Steps at the beginning of an attempt that say nothing of the later ones
+  // (the value of NVRx: caches, compilation, first collectives).
+  static constexpr std::int64_t kWarmUpSteps = 5;
+  // Below this many step times the q99.9 is a guess.
+  static constexpr std::size_t kEnoughSteps = 20;
+  // A heartbeat older than this is no evidence of standing still.
+  static constexpr Duration kFresh = std::chrono::milliseconds(2500);
+
+  explicit HangDetector(const HangOptions& options) : options_(options) {}
+
+  // A new attempt. Step times of earlier attempts are kept: it is the same
+  // job on the same kind of machine.
+  void Begin(const WatchedAttempt& attempt, MonoTime now);
+  // One completed step of the current attempt, its duration over all ranks.
+  void ObserveStep(Step step, double seconds);
+  // Nothing is judged before `until`: the service itself was late or away.
+  void Settle(MonoTime until) { settled_ = until; }
+
+  // At most one finding an attempt, until Cleared().
+  std::optional<Finding> Evaluate(const RunProgress& progress, Now now);
+  // The attempt advanced again after a finding; said once.
+  std::optional<Clearance> Cleared(const RunProgress& progress);
+
+  // The longest quiet that is still normal now. For people and for tests.
+  Duration DeadlineNow(const RunProgress& progress) const;
+  // Median of recent step times in seconds; 0 when none are known.
+  double MedianStepSeconds() const { return sketch_.Quantile(0.5); }
+
+ private:
+  Duration StepDeadline() const;
+  Duration PhaseDeadline(Phase phase, bool all_busy) const;
+  Finding Describe(const RunProgress& progress, Duration quiet,
+                   Duration deadline, bool is_stopped, Now now) const;
+
+  HangOptions options_;
+  WatchedAttempt attempt_;
+  StepTimeSketch sketch_;
+  std::int64_t steps_seen_ = 0;  // Of this attempt.
+  double longest_seconds_ = 0;   // Of this attempt, warm-up included.
+  MonoTime settled_ = MonoTime::min();
+  std::optional<MonoTime> fired_at_advance_;
+};
+
+// Who did not arrive, told from where each rank stands.
+struct Laggard {
+  Culprit culprit;  // Empty: unknown.
+  std::string why;  // "it is at step 41, the other 3 ranks at step 42".
+  std::vector<std::string> evidence;
+};
+Laggard FindLaggard(const RunProgress& progress, MonoTime now);
+
+}  // namespace steadyrun

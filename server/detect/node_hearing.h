@@ -1,0 +1,50 @@
+#pragma once
+
+// When each node was last heard, over all runs. One thread; O(nodes).
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/ids.h"
+
+namespace steadyrun {
+
+class NodeHearing {
+ public:
+  // Ticks come every 100 ms. One this late means that the service itself was
+  // stopped or starved, so silence says nothing about the nodes.
+  static constexpr Duration kLateTick = std::chrono::seconds(2);
+
+  // `start`: all nodes count as heard then, and the settling begins.
+  explicit NodeHearing(MonoTime start) : start_(start), settling_(start) {}
+
+  // Any word of the node on its live session.
+  void Heard(const NodeId& node, MonoTime now);
+  // The node's session ended. Silence still counts from the last word.
+  void Disconnected(const NodeId& node, MonoTime now);
+  // Every tick. True if it came so late that all were reset.
+  bool Tick(MonoTime now);
+  // The service could not do its work (storage): all count as heard now.
+  void Reset(MonoTime now);
+
+  // A node never heard counts from the start or the last reset.
+  MonoTime LastHeard(const NodeId& node) const;
+  Duration Silence(const NodeId& node, MonoTime now) const;
+  bool IsConnected(const NodeId& node) const;
+  // Since when the present settling runs: start, late tick or reset.
+  MonoTime SettlingSince() const { return settling_; }
+
+ private:
+  struct Ear {
+    MonoTime heard;
+    bool is_connected = false;
+  };
+  std::map<NodeId, Ear> ears_;
+  MonoTime start_;
+  MonoTime settling_;
+  std::optional<MonoTime> last_tick_;
+};
+
+}  // namespace steadyrun

@@ -1,0 +1,74 @@
+#pragma once
+
+// How far each rank of an attempt has come and when it last advanced, on the
+// server's clock: the evidence that the hang and silence detectors share.
+//
+// Fed with heartbeats, which are level-triggered, so a lost one loses nothing.
+// An advance is a completed step or a change of phase. Its time is the
+// receiver's clock less the age the agent measured; two machines' wall clocks
+// are never compared. O(1) state a rank (about 96 bytes). One thread.
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "base/clock.h"
+#include "proto/messages/messages.h"
+#include "server/detect/watched_attempt.h"
+
+namespace steadyrun {
+
+struct RankProgress {
+  bool is_known = false;  // Some heartbeat of this attempt named the rank.
+  RankLife life = RankLife::kStarting;
+  Step step = kNoStep;
+  Phase phase = Phase::kStartup;
+  std::uint64_t phase_seq = 0;
+  char process_state = 0;
+  MonoTime heard;     // Last heartbeat that held this rank.
+  MonoTime advanced;  // Last completed step or phase change.
+  // In process state T in every heartbeat since then.
+  std::optional<MonoTime> stopped_since;
+  double cpu_seconds = 0;
+  // CPU seconds and time at the first heartbeat after the last advance: the
+  // base of CpuShare().
+  double cpu_base_seconds = 0;
+  MonoTime cpu_base;
+
+  // CPU used since the last advance, as a share of one core; negative when
+  // the span is too short to tell (below 2 s).
+  double CpuShare() const;
+};
+
+class RunProgress {
+ public:
+  // Forgets what was before.
+  void Begin(const WatchedAttempt& attempt, MonoTime now);
+
+  // True if the rank advanced. Ignores other attempts and unknown ranks.
+  bool Observe(const RankState& state, MonoTime now);
+
+  const WatchedAttempt& Attempt() const { return attempt_; }
+  std::span<const RankProgress> Ranks() const { return ranks_; }
+
+  // Newest advance of any rank; the attempt's begin before the first.
+  MonoTime LastAdvance() const { return last_advance_; }
+  // The same over ranks on nodes that are not in `nodes`; nothing when there
+  // is no such rank.
+  std::optional<MonoTime> LastAdvanceOutside(
+      const std::set<NodeId>& nodes) const;
+
+  // Over ranks that are known and not exited: lowest and highest completed
+  // step; kNoStep when a rank has none, or there is no rank.
+  Step MinStep() const;
+  Step MaxStep() const;
+
+ private:
+  WatchedAttempt attempt_;
+  std::vector<RankProgress> ranks_;
+  MonoTime last_advance_;
+};
+
+}  // namespace steadyrun

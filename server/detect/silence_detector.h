@@ -1,0 +1,82 @@
+#pragma once
+
+// Tells a lost node from a lost agent, and both from our own deafness.
+//
+// Intuition: a silent node proves nothing; its agent may have died, or the
+// network to us. What counts is whether the training goes on without it.
+//
+// Model. A node of the run is silent after `silent_after` without a word.
+//   more than mass_share of the run's nodes silent -> mass silence: nothing is
+//     judged; a page after mass_page. It is the network or this service.
+//   the run advances on other nodes        -> agent_lost (warning, no action)
+//   other nodes' ranks have stood still for max(witness_minimum,
+//     witness_steps x median step), by fresh heartbeats, and outside declared
+//     long phases; or ranks elsewhere have exited    -> node_lost
+//   no such witness                        -> node_lost after `alone`
+//   nothing within `settle` of a start, stall or storage trouble.
+// A node heard again clears agent_lost. node_lost stays: its attempt is over.
+//
+// Fixed timeout, not phi-accrual: at a heartbeat of 0.5 s and a limit of 5 s
+// there is no room for adaptation between "six missed" and the limit, and the
+// false alarms of phi (8.6 a day at 1,000 nodes for phi = 8, more with the
+// heavy tails of busy machines) need a second witness anyway. The witness
+// carries the specificity; the timeout only bounds the wait.
+//
+// Node loss is found after about silent_after + one tick, 3.1 s, for steps up
+// to 1.5 s; with longer steps after twice the step.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "server/detect/node_hearing.h"
+#include "server/detect/options.h"
+#include "server/detect/run_progress.h"
+#include "server/detect/watched_attempt.h"
+
+namespace steadyrun {
+
+// What else is known when silence is judged.
+struct SilenceWitness {
+  double median_step_seconds = 0;
+  // Nodes on which a rank exited, unasked, in this attempt.
+  std::set<NodeId> exits_on;
+};
+
+class SilenceDetector {
+ public:
+  explicit SilenceDetector(const SilenceOptions& options) : options_(options) {}
+
+  void Begin(const WatchedAttempt& attempt);
+
+  // Findings and clearances since the last call, each said once.
+  Verdicts Evaluate(const NodeHearing& hearing, const RunProgress& progress,
+                    const SilenceWitness& witness, Now now);
+
+  // More than mass_share of the run's nodes are silent now: no automatic
+  // action of any kind should begin.
+  bool IsMassSilence() const { return mass_since_.has_value(); }
+  // True once when mass silence has lasted mass_page: tell a person.
+  bool TakeMassPage(MonoTime now);
+  // A node_lost was found for it in this attempt.
+  bool IsLost(const NodeId& node) const;
+  // Silent by silent_after right now.
+  bool IsSilent(const NodeId& node) const { return silent_.contains(node); }
+
+ private:
+  enum class Judged { kAgentLost, kNodeLost };
+
+  SilenceOptions options_;
+  WatchedAttempt attempt_;
+  std::set<NodeId> nodes_;
+  std::set<NodeId> silent_;
+  std::map<NodeId, Judged> judged_;
+  std::optional<MonoTime> mass_since_;
+  bool mass_paged_ = false;
+};
+
+}  // namespace steadyrun
