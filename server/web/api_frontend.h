@@ -1,0 +1,39 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/rpc/credentials.h"
+#include "server/rpc/operator_api.h"
+#include "server/web/http_server.h"
+
+namespace steadyrun {
+
+struct ApiFrontendOptions {
+  // Host names, beside loopback ones, under which browsers may reach the
+  // server ("Host" and "Origin" are checked against DNS rebinding).
+  std::vector<std::string> allowed_hosts;
+};
+
+// The status page, /healthz, /readyz, /version, /metrics, /api/v1/... and
+// POST /api/steadyrun.v1.OperatorService/<Method>. What the pointers name
+// outlives it. Thread-safe.
+class ApiFrontend final : public HttpFrontend {
+ public:
+  ApiFrontend(ApiFrontendOptions options, OperatorApi* api,
+              const TokenSet* tokens,
+              std::function<std::string()> render_metrics);
+  ~ApiFrontend() override;
+
+  std::size_t MaxBody(const std::string& method,
+                      const std::string& path) const override;
+  void Handle(const HttpRequest& request, Respond respond) override;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace steadyrun
