@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
+#include <string>
 #include <thread>
 
 #include "base/digest.h"
@@ -26,6 +28,18 @@ std::string Actor() {
   ::gethostname(host, sizeof(host) - 1);
   return fmt::format("{}@{}", user != nullptr ? user->pw_name : "unknown",
                      host);
+}
+
+// A person at a terminal is asked; a script must say it.
+absl::StatusOr<std::string> Reason(const std::string& given) {
+  if (!given.empty()) return given;
+  if (::isatty(STDIN_FILENO) == 1) {
+    std::fputs("Reason (kept in the audit table): ", stderr);
+    std::string line;
+    if (std::getline(std::cin, line) && !line.empty()) return line;
+  }
+  return absl::InvalidArgumentError(
+      "an action needs a reason: --reason 'why this is done'");
 }
 
 void PrintReply(const Context& context, const v1::ActionReply& reply) {
@@ -115,7 +129,7 @@ absl::Status Act(Context& context, const ActionOptions& options) {
   request.set_actor(Actor());
   request.set_run(options.run);
   request.set_action(options.action);
-  request.set_reason(options.reason);
+  ASSIGN_OR_RETURN(*request.mutable_reason(), Reason(options.reason));
   request.set_step(options.step);
   request.set_node(options.node);
   v1::ActionReply reply;

@@ -120,8 +120,8 @@ class CommandLine {
       action_.action = action;
       return Act(context, action_);
     });
-    sub->add_option("--reason", action_.reason, "why; kept in the audit table")
-        ->required();
+    sub->add_option("--reason", action_.reason,
+                    "why; kept in the audit table; asked for on a terminal");
     sub->add_option("--request-id", action_.request_id,
                     "makes a repetition harmless; fresh by default");
     return sub;
