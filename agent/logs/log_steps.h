@@ -1,7 +1,8 @@
 #pragma once
 
-#include <map>
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/core/event.h"
@@ -12,31 +13,32 @@
 namespace steadyrun::agent {
 
 // The route without a change of code: follows a rank's stdout and turns its
-// iteration lines into StepsRead and RankObserved. Megatron prints on the last
-// rank only, so the other ranks of the run stay silent, which is no fault.
+// iteration lines into StepsRead. Megatron prints on the last rank only, so the
+// other ranks of the run stay silent, which is no fault. What it says of the
+// rank's progress goes to RecorderSet::SetLogStep.
 class LogStepReader {
  public:
   // INVALID_ARGUMENT formats are refused by IsKnownLogFormat first.
-  LogStepReader(RunId run, AttemptId attempt, Rank rank,
-                std::int32_t local_rank, std::string path,
+  LogStepReader(RunId run, AttemptId attempt, Rank rank, std::string path,
                 LogFollowerOptions options = {});
 
   std::vector<Event> Poll(Now now);
   // After the rank has ended: with its last, unfinished line.
   std::vector<Event> Drain(Now now);
 
-  void SetPid(std::int32_t pid) { state_.pid = pid; }
+  Step last_step() const { return last_step_; }  // kNoStep: none yet.
+  // Not read because the log came faster than the budget.
   std::uint64_t skipped_bytes() const { return follower_.skipped_bytes(); }
 
  private:
   std::vector<Event> Read(const std::vector<LogLine>& lines, Now now);
 
   RunId run_;
+  AttemptId attempt_;
+  Rank rank_;
   LogFollower follower_;
-  RankState state_;
+  Step last_step_ = kNoStep;
   std::int64_t last_tokens_ = -1;
-  MonoTime last_progress_{};
-  bool has_progress_ = false;
 };
 
 // "" (none) and "megatron".

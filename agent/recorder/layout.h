@@ -70,9 +70,10 @@ struct srun_writer {
   uint32_t finished;         /* 1: the training code is done. */
 };
 
-/* Written as a whole with `seq` last (release). */
+/* Written with `seq` 0 first, then the rest, then `seq` (release): a copy is
+ * whole if `seq` is the same before and after it, and not 0. */
 struct srun_command {
-  uint64_t seq;    /* Grows; 0 none yet. */
+  uint64_t seq;    /* Grows; 0: none yet, or being replaced. */
   uint32_t action; /* enum srun_action */
   uint32_t reserved;
   int64_t step;           /* Act at the end of this step. */

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -26,6 +27,11 @@ std::uint64_t RecorderBytes(std::uint32_t step_count);
 // a full disk cannot hit the trainer as SIGBUS. ALREADY_EXISTS if there is a
 // file; RESOURCE_EXHAUSTED if there is no space (no file is left behind).
 absl::Status CreateRecorder(const std::string& path, const RecorderSpec& spec);
+
+// Tries the paths in turn (memory first, then disk); the one that was made, or
+// the error of the last.
+absl::StatusOr<std::string> CreateRecorderInFirst(
+    const std::vector<std::string>& paths, const RecorderSpec& spec);
 
 // The agent's side of one recorder. It reads with pread, not through a
 // mapping: the trainer can truncate the file, and a mapping would turn that
@@ -53,6 +59,8 @@ class RecorderFile {
   [[nodiscard]] bool ReadCommand(srun_command* out) const;
   // Publishes a command word; `command.seq` must be larger than any before.
   absl::Status WriteCommand(const srun_command& command) const;
+  // Tells the trainer's side (`steadyrun doctor`) that the agent looks.
+  void WriteLook(std::uint64_t agent_mono_ns) const;
 
   std::uint32_t step_count() const { return step_count_; }
   const std::string& path() const { return path_; }

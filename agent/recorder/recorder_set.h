@@ -44,12 +44,16 @@ class RecorderSet {
   RecorderSet& operator=(const RecorderSet&) = delete;
 
   // Reads on where the cursor beside the recorder (<path>.cursor) stands.
-  absl::Status Add(const std::string& path, const RecorderSpec& spec, Now now);
+  absl::Status Add(const std::string& path, const RecorderSpec& spec);
   // The rank's process, once known, for state and CPU time.
   void SetPid(const RunId& run, AttemptId attempt, Rank rank, std::int32_t pid);
   // The rank has ended: everything it still wrote, with nothing held back.
   RecorderReadings Remove(const RunId& run, AttemptId attempt, Rank rank,
                           Now now);
+
+  // What a followed log says of a rank whose code does not use the library.
+  void SetLogStep(const RunId& run, AttemptId attempt, Rank rank, Step step,
+                  Now now);
 
   RecorderReadings Poll(Now now);
 
@@ -57,6 +61,9 @@ class RecorderSet {
   // a restarted agent reads on from there. What was read after the last call
   // is read twice after a crash; the server merges equal rows.
   void CommitCursors();
+  // The shard's report is in the spool too (hashing takes its time); until
+  // then CommitCursors does not pass it.
+  void MarkSavedReported(const CheckpointShard& shard);
 
   // Answers WriteSaveWord. Missed if a rank has reached the step.
   SaveWordWritten WriteSave(const WriteSaveWord& order, Now now);
