@@ -15,8 +15,8 @@ namespace steadyrun::agent {
 // Runs shown in a heartbeat; as many as the server accepts.
 inline constexpr std::size_t kMaxRuns = 64;
 // Ended runs whose fence is still remembered, so that a late Start of one
-// stays refused. 1024 of them make a state file of about 100 KB.
-inline constexpr std::size_t kMaxForgottenRuns = 1024;
+// stays refused. All of them fit the 64 KiB slot of the state file.
+inline constexpr std::size_t kMaxForgottenRuns = 256;
 
 // What a server's word is worth, given the highest epoch ever obeyed.
 enum class EpochVerdict {
