@@ -387,7 +387,7 @@ class Run:
         seq = recorder.words[recorder_words.COMMAND_SEQ]
         action = recorder.halves[recorder_words.COMMAND_ACTION]
         step = recorder.signed[recorder_words.COMMAND_STEP]
-        if recorder.words[recorder_words.COMMAND_SEQ] != seq:
+        if seq == 0 or recorder.words[recorder_words.COMMAND_SEQ] != seq:
             return  # Being replaced; the next step reads it.
         self._command_seq = seq
         self._pending = None

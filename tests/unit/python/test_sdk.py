@@ -225,6 +225,14 @@ class SdkTest(unittest.TestCase):
 
         self.assertEqual(due, [5])
 
+    def test_a_save_word_being_replaced_keeps_the_one_before(self):
+        recorder_file.send_save(self.path, 1, layout.ACTION_SAVE, 3)
+        self.run_.step(1)
+        recorder_file.send_save(self.path, 0, layout.ACTION_NONE, 0)
+        due = [step for step in range(2, 5) if self.run_.step(step)]
+
+        self.assertEqual(due, [3])
+
     def test_misuse_never_raises(self):
         run = self.run_
         run.step("one", loss=1.0)
