@@ -35,4 +35,8 @@ absl::StatusOr<CheckpointShard> FromProto(const v1::CheckpointShard& proto);
 // [A-Za-z0-9._-]{1,64}, and not "." or "..": safe in file names.
 bool IsValidName(std::string_view name);
 
+// `text` cut to `most` bytes, with '?' for each byte that is no UTF-8: what a
+// protobuf string field must hold, or its receiver refuses the whole message.
+std::string CleanText(std::string_view text, std::size_t most = kMaxTextBytes);
+
 }  // namespace steadyrun

@@ -36,7 +36,9 @@ std::size_t Utf8Length(std::string_view text) {
   return length;
 }
 
-std::string Clean(std::string_view text, std::size_t most) {
+}  // namespace
+
+std::string CleanText(std::string_view text, std::size_t most) {
   std::string clean;
   clean.reserve(std::min(text.size(), most));
   while (!text.empty()) {
@@ -52,6 +54,8 @@ std::string Clean(std::string_view text, std::size_t most) {
   }
   return clean;
 }
+
+namespace {
 
 constexpr std::size_t kMaxLogLines = 20;
 constexpr std::size_t kMaxLogLineBytes = 400;
@@ -117,7 +121,7 @@ void WriteBody(const RankExited& exited, v1::Report* report) {
   proto->set_killed_by_agent(exited.killed_by_agent);
   proto->set_phase(static_cast<v1::Phase>(exited.phase));
   proto->set_exit_unix_ms(exited.exit_unix_ms);
-  proto->set_error(Clean(exited.error, kMaxTextBytes));
+  proto->set_error(CleanText(exited.error));
   proto->clear_last_log_lines();
   // The newest lines tell most.
   const std::size_t skipped =
@@ -125,10 +129,10 @@ void WriteBody(const RankExited& exited, v1::Report* report) {
       std::min(exited.last_log_lines.size(), kMaxLogLines);
   for (std::size_t i = skipped; i < exited.last_log_lines.size(); ++i) {
     proto->add_last_log_lines(
-        Clean(exited.last_log_lines[i], kMaxLogLineBytes));
+        CleanText(exited.last_log_lines[i], kMaxLogLineBytes));
   }
   proto->set_is_secondary(exited.is_secondary);
-  proto->set_signature(Clean(exited.signature, kMaxSignatureBytes));
+  proto->set_signature(CleanText(exited.signature, kMaxSignatureBytes));
 }
 
 void WriteBody(const CheckpointShard& shard, v1::Report* report) {
@@ -139,7 +143,7 @@ void WriteBody(const CheckpointShardBad& bad, v1::Report* report) {
   v1::CheckpointShardBad* proto = report->mutable_shard_bad();
   WriteWhere(bad, proto);
   proto->set_path(bad.path);
-  proto->set_error(Clean(bad.error, kMaxTextBytes));
+  proto->set_error(CleanText(bad.error));
 }
 
 void WriteBody(const CommandResult& result, v1::Report* report) {
@@ -148,14 +152,14 @@ void WriteBody(const CommandResult& result, v1::Report* report) {
   proto->set_run(result.run);
   proto->set_attempt(result.attempt.value);
   proto->set_outcome(static_cast<v1::CommandOutcome>(result.outcome));
-  proto->set_message(Clean(result.message, kMaxTextBytes));
+  proto->set_message(CleanText(result.message));
   proto->clear_checks();
   for (const ShardCheck& check : result.checks) {
     v1::ShardCheck* out = proto->add_checks();
     out->set_rank(check.rank.value);
     out->set_path(check.path);
     out->set_ok(check.ok);
-    out->set_error(Clean(check.error, kMaxTextBytes));
+    out->set_error(CleanText(check.error));
   }
 }
 
@@ -169,7 +173,7 @@ void WriteBody(const Gap& gap, v1::Report* report) {
   v1::Gap* proto = report->mutable_gap();
   proto->set_from_seq(gap.from.value);
   proto->set_to_seq(gap.to.value);
-  proto->set_reason(Clean(gap.reason, kMaxTextBytes));
+  proto->set_reason(CleanText(gap.reason));
 }
 
 void WriteBody(const StopCommand& stop, v1::Command* command) {
@@ -256,7 +260,7 @@ void ToProto(const CheckpointShard& value, v1::CheckpointShard* proto) {
   proto->set_shards(value.shards);
   proto->set_saved_unix_ms(value.saved_unix_ms);
   proto->set_save_seconds(value.save_seconds);
-  proto->set_error(Clean(value.error, kMaxTextBytes));
+  proto->set_error(CleanText(value.error));
 }
 
 void ToProto(const Report& value, v1::Report* proto) {

@@ -64,6 +64,7 @@ class OperatorApi {
   const LiveState& Live() const { return *backend_.live; }
 
  private:
+  absl::Status CheckRunIsKnown(const RunId& run) const;
   void Submit(std::function<Event(std::uint64_t)> make_event, Done done);
 
   const OperatorBackend backend_;

@@ -21,8 +21,7 @@ class PendingReplies {
 
   // `clock` outlives this.
   PendingReplies(const Clock* clock, Duration deadline);
-  // Answers all that wait with UNAVAILABLE.
-  ~PendingReplies();
+  ~PendingReplies();  // Close().
   PendingReplies(const PendingReplies&) = delete;
   PendingReplies& operator=(const PendingReplies&) = delete;
 
@@ -31,8 +30,13 @@ class PendingReplies {
   std::uint64_t Add(Done done);
   // The effect; nothing if the caller has given up.
   void Execute(const ReplyToOperator& effect);
-  // The event could not be pushed: forgets the caller without an answer.
-  void Forget(std::uint64_t reply_to);
+  // The event could not be pushed: forgets the caller without an answer. False
+  // if it has been answered meanwhile.
+  [[nodiscard]] bool Forget(std::uint64_t reply_to);
+
+  // Answers all that wait with UNAVAILABLE and keeps nobody from now on. Call
+  // before the servers stop: they wait for the calls they carry.
+  void Close();
 
   static constexpr std::size_t kMaxWaiting = 1024;
 

@@ -1,0 +1,125 @@
+#include "server/rpc/operator_service.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <utility>
+
+#include "server/rpc/status_convert.h"
+#include "steadyrun/v1/operator.grpc.pb.h"
+
+namespace steadyrun {
+namespace {
+
+using Reactor = grpc::ServerUnaryReactor;
+using Context = grpc::CallbackServerContext;
+
+class OperatorGrpcService final : public v1::OperatorService::CallbackService {
+ public:
+  OperatorGrpcService(OperatorApi* api, const TokenSet* tokens)
+      : api_(api), tokens_(tokens) {}
+
+  Reactor* Launch(Context* context, const v1::LaunchRequest* request,
+                  v1::ActionReply* reply) override {
+    return Act(context, request, reply, &OperatorApi::Launch);
+  }
+  Reactor* Act(Context* context, const v1::ActionRequest* request,
+               v1::ActionReply* reply) override {
+    return Act(context, request, reply, &OperatorApi::Act);
+  }
+
+  Reactor* ListRuns(Context* context, const v1::ListRunsRequest* request,
+                    v1::ListRunsReply* reply) override {
+    return Query(context, request, reply, &OperatorApi::ListRuns);
+  }
+  Reactor* GetRun(Context* context, const v1::GetRunRequest* request,
+                  v1::RunView* reply) override {
+    return Query(context, request, reply, &OperatorApi::GetRun);
+  }
+  Reactor* ListIncidents(Context* context,
+                         const v1::ListIncidentsRequest* request,
+                         v1::ListIncidentsReply* reply) override {
+    return Query(context, request, reply, &OperatorApi::ListIncidents);
+  }
+  Reactor* GetIncident(Context* context, const v1::GetIncidentRequest* request,
+                       v1::Incident* reply) override {
+    return Query(context, request, reply, &OperatorApi::GetIncident);
+  }
+  Reactor* ListNodes(Context* context, const v1::ListNodesRequest* request,
+                     v1::ListNodesReply* reply) override {
+    return Query(context, request, reply, &OperatorApi::ListNodes);
+  }
+  Reactor* ListCheckpoints(Context* context,
+                           const v1::ListCheckpointsRequest* request,
+                           v1::ListCheckpointsReply* reply) override {
+    return Query(context, request, reply, &OperatorApi::ListCheckpoints);
+  }
+  Reactor* GetReport(Context* context, const v1::GetReportRequest* request,
+                     v1::StabilityReport* reply) override {
+    return Query(context, request, reply, &OperatorApi::GetReport);
+  }
+  Reactor* GetSteps(Context* context, const v1::GetStepsRequest* request,
+                    v1::StepSeries* reply) override {
+    return Query(context, request, reply, &OperatorApi::GetSteps);
+  }
+  Reactor* ListAudit(Context* context, const v1::ListAuditRequest* request,
+                     v1::ListAuditReply* reply) override {
+    return Query(context, request, reply, &OperatorApi::ListAudit);
+  }
+  Reactor* GetServerInfo(Context* context,
+                         const v1::GetServerInfoRequest* request,
+                         v1::ServerInfo* reply) override {
+    return Query(context, request, reply, &OperatorApi::GetServerInfo);
+  }
+
+ private:
+  absl::StatusOr<Principal> Authorize(const Context& context,
+                                      Role needed) const {
+    const auto& metadata = context.client_metadata();
+    const auto it = metadata.find("authorization");
+    std::string_view header;
+    if (it != metadata.end()) header = {it->second.data(), it->second.size()};
+    return tokens_->CheckHeader(header, needed);
+  }
+
+  template <typename Request, typename Reply>
+  Reactor* Query(Context* context, const Request* request, Reply* reply,
+                 absl::Status (OperatorApi::*method)(const Request&, Reply*)
+                     const) {
+    Reactor* reactor = context->DefaultReactor();
+    absl::Status status = Authorize(*context, Role::kViewer).status();
+    if (status.ok()) status = (api_->*method)(*request, reply);
+    reactor->Finish(ToGrpc(status));
+    return reactor;
+  }
+
+  template <typename Request>
+  Reactor* Act(Context* context, const Request* request, v1::ActionReply* reply,
+               void (OperatorApi::*method)(const Principal&, const Request&,
+                                           OperatorApi::Done)) {
+    Reactor* reactor = context->DefaultReactor();
+    const auto who = Authorize(*context, Role::kOperator);
+    if (!who.ok()) {
+      reactor->Finish(ToGrpc(who.status()));
+      return reactor;
+    }
+    // Request and reply live until Finish, also when the caller hangs up.
+    (api_->*method)(*who, *request,
+                    [reactor, reply](absl::StatusOr<v1::ActionReply> result) {
+                      if (result.ok()) *reply = *std::move(result);
+                      reactor->Finish(ToGrpc(result.status()));
+                    });
+    return reactor;
+  }
+
+  OperatorApi* const api_;
+  const TokenSet* const tokens_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeOperatorService(OperatorApi* api,
+                                                   const TokenSet* tokens) {
+  return std::make_unique<OperatorGrpcService>(api, tokens);
+}
+
+}  // namespace steadyrun
