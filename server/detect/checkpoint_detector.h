@@ -11,7 +11,9 @@
 #include <cstdint>
 #include <optional>
 #include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "proto/messages/messages.h"
@@ -37,8 +39,10 @@ class CheckpointDetector {
   std::optional<Finding> ObserveCheck(AttemptId attempt, Step step,
                                       const ShardCheck& check,
                                       const NodeId& node, Now now);
-  // All shards of this checkpoint are there. Ends an overdue.
-  std::optional<Clearance> ObserveComplete(Step step, MonoTime now);
+  // All shards of this checkpoint are there. Ends an overdue, and the bad ones
+  // before it, whose place it takes.
+  std::vector<Clearance> ObserveComplete(AttemptId attempt, Step step,
+                                         MonoTime now);
 
   // `is_running`: the attempt makes steps; `step`: its newest.
   std::optional<Finding> Evaluate(bool is_running, Step step, Now now);
@@ -51,7 +55,6 @@ class CheckpointDetector {
   std::optional<Finding> Bad(AttemptId attempt, Step step, Rank rank,
                              const NodeId& node, const std::string& path,
                              const std::string& error, Now now);
-  Duration Unsaved(MonoTime now) const { return now - base_; }
 
   CheckpointOptions options_;
   WatchedAttempt attempt_;
@@ -60,6 +63,7 @@ class CheckpointDetector {
   Step base_step_ = kNoStep;  // Its step; kNoStep: not known yet.
   bool was_running_ = false;
   bool is_overdue_ = false;
+  bool has_open_bad_ = false;  // Since the last complete checkpoint.
 };
 
 }  // namespace steadyrun

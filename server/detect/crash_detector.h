@@ -43,11 +43,14 @@ class CrashDetector {
   // Ranks that ended early with code 0 while others go on.
   std::optional<Finding> Evaluate(Now now);
 
-  // All evidence is in: the attribution that stands. Nothing when no rank
-  // crashed. Requires: every node is proved stopped.
-  std::optional<Finding> Final() const;
+  // All evidence is in: the attribution that stands, first. After it, ranks on
+  // other nodes that were killed from outside as well: no peer's death does
+  // that, so each such node is a fault of its own (at most kMaxIndependent).
+  // Empty when no rank crashed. Requires: every node is proved stopped.
+  static constexpr std::size_t kMaxIndependent = 8;
+  std::vector<Finding> Final() const;
 
-  // A rank exited unasked, other than well at its end.
+  // A crash was reported in this attempt.
   bool HasCrashed() const { return reported_.has_value(); }
   // Every rank has exited with code 0 after finishing, or reaching the target.
   bool AllEndedWell() const;

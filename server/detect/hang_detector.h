@@ -9,11 +9,11 @@
 // Model. quiet = now - newest advance (step or phase change) of any rank.
 // Each living rank has a deadline by its phase:
 //   declared long phases    a fixed one (HangOptions::phase)
-//   everything else         clamp(minimum, factor x q99.9 of the last 500
-//                           step times, maximum); the first 5 steps of an
-//                           attempt are not counted and, like a sketch of
-//                           fewer than 20, raise it to at least warm_up and
-//                           factor x the longest step seen
+//   everything else         clamp(minimum, max(factor x q99, 2 x longest) of
+//                           the last 500 step times, maximum); the first 5
+//                           steps of an attempt are not counted and, like a
+//                           sketch of fewer than 20, raise it to at least
+//                           warm_up and factor x the longest step seen
 //   while every rank uses CPU (> 10 % of a core each)   x busy_factor
 // The run's deadline is the longest of its ranks'. A rank in process state T
 // while quiet is a second witness: then `stopped` is enough, in any phase.
@@ -24,13 +24,19 @@
 //
 // Why no false alarm: the step times of ranks are not independent, they wait
 // for each other, so the chance is per step, not per rank: a step would have
-// to take 5 times what 999 of 1,000 take, and 10 s. The long phases are where
-// false hangs come from in practice; they are in the table.
+// to take 5 times what 99 of 100 take, twice the longest, and 10 s. The long
+// phases are where false hangs come from in practice; they are in the table,
+// and steps that held one are left out of the sketch.
+//
+// Why not 5 x q99.9: over 500 steps that is the one longest. A single pause of
+// 4 s among steps of 0.1 s would make the deadline 20 s for the next 500
+// steps. Twice the longest still learns an undeclared save of 8 s every few
+// hundred steps.
 //
 // Culprit, first rule that singles out fewer than half of the ranks: process
-// state T; lowest step; another phase than the majority, at the same step;
-// lowest phase count; the one that computes while the rest wait, or waits
-// while the rest spin. Else unknown, and the finding says so.
+// state T; lowest step; another phase than the majority, at the same step; the
+// one that computes while the rest wait, or waits while the rest spin; lowest
+// phase count. Else unknown, and the finding says so.
 //
 // Not done: stacks and collective sequence numbers; no collector brings them.
 
@@ -62,8 +68,13 @@ class HangDetector {
   // A new attempt. Step times of earlier attempts are kept: it is the same
   // job on the same kind of machine.
   void Begin(const WatchedAttempt& attempt, MonoTime now);
-  // One completed step of the current attempt, its duration over all ranks.
-  void ObserveStep(Step step, double seconds);
+  // One completed step of the current attempt and its longest duration over
+  // the ranks; not finite or not positive: the trainer does not say, and the
+  // time since the step before is taken.
+  void ObserveStep(Step step, double seconds, MonoTime now);
+  // A rank whose last completed step is `step` is in `phase`: the step after
+  // it will be no measure of a plain one if the phase is a declared long one.
+  void ObservePhase(Step step, Phase phase);
   // Nothing is judged before `until`: the service itself was late or away.
   void Settle(MonoTime until) { settled_ = until; }
 
@@ -74,12 +85,15 @@ class HangDetector {
 
   // The longest quiet that is still normal now. For people and for tests.
   Duration DeadlineNow(const RunProgress& progress) const;
-  // Median of recent step times in seconds; 0 when none are known.
-  double MedianStepSeconds() const { return sketch_.Quantile(0.5); }
+  // Median of recent step times in seconds; before there are any, the longest
+  // step of the attempt so far; 0 when there was none.
+  double MedianStepSeconds() const {
+    return sketch_.Size() > 0 ? sketch_.Quantile(0.5) : longest_seconds_;
+  }
 
  private:
   Duration StepDeadline() const;
-  Duration PhaseDeadline(Phase phase, bool all_busy) const;
+  Duration PhaseDeadline(Phase phase, Duration step_deadline) const;
   Finding Describe(const RunProgress& progress, Duration quiet,
                    Duration deadline, bool is_stopped, Now now) const;
 
@@ -88,6 +102,9 @@ class HangDetector {
   StepTimeSketch sketch_;
   std::int64_t steps_seen_ = 0;  // Of this attempt.
   double longest_seconds_ = 0;   // Of this attempt, warm-up included.
+  Step unusual_ = kNoStep;       // Newest step that holds a long phase.
+  Step last_step_ = kNoStep;
+  MonoTime last_step_at_;  // Begin before the first step.
   MonoTime settled_ = MonoTime::min();
   std::optional<MonoTime> fired_at_advance_;
 };

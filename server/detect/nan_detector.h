@@ -37,10 +37,14 @@ class NanDetector {
   std::optional<Finding> Observe(const StepRow& row, Now now);
 
  private:
+  bool IsSkippedStep(const StepRow& row);
+  Finding Describe(const StepRow& row, bool is_loss,
+                   std::span<const float> values, Now now) const;
+
   NanOptions options_;
   WatchedAttempt attempt_;
   std::optional<Step> first_;
-  Step overflow_from_ = kNoStep;  // First of the present row of overflows.
+  std::int32_t overflows_ = 0;  // Steps in a row, up to overflow_last_.
   Step overflow_last_ = kNoStep;
 };
 

@@ -16,6 +16,7 @@ class NodeHearing {
   // Ticks come every 100 ms. One this late means that the service itself was
   // stopped or starved, so silence says nothing about the nodes.
   static constexpr Duration kLateTick = std::chrono::seconds(2);
+  static constexpr Duration kRecent = std::chrono::seconds(90);
 
   // `start`: all nodes count as heard then, and the settling begins.
   explicit NodeHearing(MonoTime start) : start_(start), settling_(start) {}
@@ -33,6 +34,10 @@ class NodeHearing {
   MonoTime LastHeard(const NodeId& node) const;
   Duration Silence(const NodeId& node, MonoTime now) const;
   bool IsConnected(const NodeId& node) const;
+  // Of the nodes heard within the last kRecent, the share that is silent for
+  // `silent_after`: whether it is we who are deaf. Nodes gone for longer are
+  // old losses and say nothing about now.
+  double SilentShare(Duration silent_after, MonoTime now) const;
   // Since when the present settling runs: start, late tick or reset.
   MonoTime SettlingSince() const { return settling_; }
 

@@ -17,7 +17,7 @@ struct HangOptions {
   // Below 10 s, pauses of a busy machine and undeclared saves come into reach.
   Duration minimum{std::chrono::seconds(10)};
   Duration maximum{std::chrono::minutes(30)};
-  // `factor`, 5: times the 99.9 % quantile of recent step times.
+  // `factor`, 5: times the 99 % quantile of recent step times.
   double factor = 5;
   // `warm_up`, 60 s: at least this while the attempt makes its first steps,
   // or while too few step times are known. Compiling and filling caches make
@@ -52,9 +52,11 @@ struct SilenceOptions {
   // not advanced for max(minimum, steps x median step time).
   Duration witness_minimum{std::chrono::seconds(1)};
   double witness_steps = 2;
-  // `alone`, 60 s: lost without a second witness (a run of one node, or the
-  // others are in a long phase).
+  // `alone`, 60 s: lost without a second witness (a run of one node).
   Duration alone{std::chrono::seconds(60)};
+  // `starting`, 20 s: lost while no rank has made a step yet, when standing
+  // still is no witness. Shorter than `alone`: little work is at stake.
+  Duration starting{std::chrono::seconds(20)};
   // `mass_share`, 0.5: when more than this share of the run's nodes is silent
   // at once, the network or this service is suspected: no action, and a page
   // after `mass_page`, 60 s.

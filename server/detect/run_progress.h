@@ -54,7 +54,8 @@ class RunProgress {
   std::span<const RankProgress> Ranks() const { return ranks_; }
 
   // Newest advance of any rank; the attempt's begin before the first.
-  MonoTime LastAdvance() const { return last_advance_; }
+  // O(ranks), as the ones below: for ticks, not for reports.
+  MonoTime LastAdvance() const;
   // The same over ranks on nodes that are not in `nodes`; nothing when there
   // is no such rank.
   std::optional<MonoTime> LastAdvanceOutside(
@@ -68,7 +69,6 @@ class RunProgress {
  private:
   WatchedAttempt attempt_;
   std::vector<RankProgress> ranks_;
-  MonoTime last_advance_;
 };
 
 }  // namespace steadyrun

@@ -12,6 +12,7 @@
 // Findings of Observe* are kept until the next Take() or Evaluate(), so an
 // engine may feed a whole message first and ask once. One thread; pure.
 
+#include <map>
 #include <optional>
 
 #include "base/clock.h"
@@ -62,7 +63,7 @@ class RunWatch {
   // A check of a shard before resuming from (attempt, step), failed or not.
   void ObserveCheck(AttemptId attempt, Step step, const ShardCheck& check,
                     const NodeId& node, Now now);
-  void ObserveCheckpointComplete(Step step, Now now);
+  void ObserveCheckpointComplete(AttemptId attempt, Step step, Now now);
   // The service was late, or could not store: see NodeHearing::Reset.
   void Settle(MonoTime now);
 
@@ -71,8 +72,9 @@ class RunWatch {
                     Now now);
   // Hands out what the Observe calls found, without judging deadlines.
   Verdicts Take();
-  // The first cause that stands, once every node is proved stopped.
-  std::optional<Finding> FinalCrash() const { return crash_.Final(); }
+  // The attribution that stands, once every node is proved stopped: book all
+  // of it, in order. See CrashDetector::Final().
+  std::vector<Finding> FinalCrash() const { return crash_.Final(); }
 
   const RunProgress& Progress() const { return progress_; }
   const CrashDetector& Crash() const { return crash_; }
@@ -81,6 +83,12 @@ class RunWatch {
   const CheckpointDetector& Checkpoints() const { return checkpoint_; }
 
  private:
+  struct Agent {
+    Incarnation incarnation;
+    Now heard;
+  };
+
+  void ObserveAgent(const NodeState& state, Now now);
   void Add(std::optional<Finding> finding);
 
   DetectOptions options_;
@@ -92,6 +100,7 @@ class RunWatch {
   NanDetector nan_;
   CheckpointDetector checkpoint_;
   StorageDetector storage_;
+  std::map<NodeId, Agent> agents_;
   Verdicts pending_;
 };
 

@@ -5,16 +5,23 @@
 // Intuition: a silent node proves nothing; its agent may have died, or the
 // network to us. What counts is whether the training goes on without it.
 //
-// Model. A node of the run is silent after `silent_after` without a word.
-//   more than mass_share of the run's nodes silent -> mass silence: nothing is
-//     judged; a page after mass_page. It is the network or this service.
-//   the run advances on other nodes        -> agent_lost (warning, no action)
-//   other nodes' ranks have stood still for max(witness_minimum,
-//     witness_steps x median step), by fresh heartbeats, and outside declared
-//     long phases; or ranks elsewhere have exited    -> node_lost
-//   no such witness                        -> node_lost after `alone`
+// Model. A node of the run is silent after `silent_after` without a word; h is
+// when it was last heard, w = max(witness_minimum, witness_steps x median
+// step), "the others" are the ranks on nodes that are not silent.
+//   more than mass_share of the run's nodes are silent -> mass silence:
+//     nothing is judged; page after mass_page. The network, or this service.
+//   a rank exited on another node                      -> node_lost
+//   the others stopped with it: last advance by h + w, quiet for w, none in a
+//     declared long phase                              -> node_lost
+//   the others have been quiet for the hang deadline   -> node_lost
+//   no rank ever stepped and silent for `starting`     -> node_lost
+//   the others went on beyond h + w                    -> agent_lost, a
+//     warning; from then on a short pause of the run is no witness any more
+//   there are no others: node_lost after `alone`, unless most of the fleet
+//     fell silent too
 //   nothing within `settle` of a start, stall or storage trouble.
-// A node heard again clears agent_lost. node_lost stays: its attempt is over.
+// A node heard again clears agent_lost; node_lost only if the run advances
+// again as well (which a run that is acted on never does: it is stopped).
 //
 // Fixed timeout, not phi-accrual: at a heartbeat of 0.5 s and a limit of 5 s
 // there is no room for adaptation between "six missed" and the limit, and the
@@ -22,8 +29,8 @@
 // heavy tails of busy machines) need a second witness anyway. The witness
 // carries the specificity; the timeout only bounds the wait.
 //
-// Node loss is found after about silent_after + one tick, 3.1 s, for steps up
-// to 1.5 s; with longer steps after twice the step.
+// Node loss is found about silent_after + one tick, 3.1 s, after the last
+// heartbeat for steps up to 1.5 s; with longer steps after twice the step.
 
 #include <cstdint>
 #include <map>
@@ -42,7 +49,8 @@ namespace steadyrun {
 
 // What else is known when silence is judged.
 struct SilenceWitness {
-  double median_step_seconds = 0;
+  double median_step_seconds = 0;  // 0: unknown.
+  Duration hang_deadline{};        // HangDetector::DeadlineNow().
   // Nodes on which a rank exited, unasked, in this attempt.
   std::set<NodeId> exits_on;
 };
@@ -64,11 +72,27 @@ class SilenceDetector {
   bool TakeMassPage(MonoTime now);
   // A node_lost was found for it in this attempt.
   bool IsLost(const NodeId& node) const;
+  // Its agent is judged lost, and not heard since.
+  bool IsAgentLost(const NodeId& node) const;
   // Silent by silent_after right now.
   bool IsSilent(const NodeId& node) const { return silent_.contains(node); }
 
  private:
-  enum class Judged { kAgentLost, kNodeLost };
+  enum class Verdict { kNone, kAgentLost, kNodeLost };
+  struct Judged {
+    Verdict verdict = Verdict::kNone;
+    MonoTime at;
+  };
+  struct Judgement {
+    Verdict verdict = Verdict::kNone;
+    MonoTime onset;
+    std::string why;
+  };
+
+  void ClearHeard(const RunProgress& progress, Verdicts* verdicts);
+  Judgement Judge(const NodeId& node, const NodeHearing& hearing,
+                  const RunProgress& progress, const SilenceWitness& witness,
+                  MonoTime now) const;
 
   SilenceOptions options_;
   WatchedAttempt attempt_;

@@ -7,7 +7,7 @@
 namespace steadyrun {
 
 // Rolling quantiles of step times: a histogram with logarithmic bins, 12 % a
-// bin from 1 ms to about 10 h, over the last kWindow steps. Exact counts, O(1)
+// bin from 1 ms to about 9 h, over the last kWindow steps. Exact counts, O(1)
 // to add (one bin up, one down), O(bins) to ask, 1.3 KiB. The answer is the
 // upper edge of the bin, so it errs by at most 12 %, and upwards, which for a
 // deadline is the safe side. Chosen over P2 and t-digest, which cannot forget.

@@ -33,12 +33,13 @@ struct WatchedAttempt {
 struct Clearance {
   IncidentKind kind = IncidentKind::kAgentLost;
   RunId run;
-  Culprit culprit;     // As in the finding it ends.
+  Culprit culprit;     // As in the finding it ends; empty: all of the kind.
   std::string reason;  // One sentence for a person.
 };
 
-// What detectors have to say after one evaluation. In order of cause: a lost
-// node comes before the hang it makes.
+// What detectors have to say after one evaluation. To be taken in order: the
+// findings, causes before what they cause, then the clearances, which may end
+// a finding of the same batch.
 struct Verdicts {
   std::vector<Finding> findings;
   std::vector<Clearance> cleared;

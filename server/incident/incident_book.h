@@ -50,7 +50,8 @@ class IncidentBook {
   void Restore(const Incident& incident, Now now);
 
   Booked Observe(const Finding& finding, Now now);
-  // Closes the condition as recovered. False when there is none.
+  // Ends what the clearance names as recovered; an empty node: all of that
+  // kind. False when there is none.
   bool Clear(const Clearance& clearance, Now now);
 
   // The recovery's own marks. Unknown numbers are ignored.
@@ -81,21 +82,29 @@ class IncidentBook {
  private:
   struct Entry {
     Incident incident;
-    Now onset;
+    MonoTime onset;
+    MonoTime detected;
     bool is_provisional = false;
     bool is_victim = false;
+    bool is_independent = false;
   };
 
-  Booked Open(const Finding& finding, Now now);
-  Booked Update(Entry& entry, const Finding& finding, bool replace, Now now);
-  Booked Accompany(const Finding& finding, Now now);
+  static OpenCause CauseOf(const Entry& entry);
+  Entry* Newest();
+  Booked OpenNew(const Finding& finding, Now now);
+  Booked Replace(Entry& entry, const Finding& finding, Now now);
+  Booked Confirm(Entry& entry, const Finding& finding, Now now);
+  Booked Accompany(Entry& entry, const Finding& finding, Now now);
+  void TakeClaim(Entry& entry, const Finding& finding);
   void Close(Entry& entry, IncidentState state, const std::string& why,
              Now now);
-  Entry* FindCondition(IncidentKind kind, const Culprit& culprit, Step step);
+  // Conditions that told of a lost node's silence in smaller words.
+  void EndConditionsOf(const NodeId& node, std::int64_t cause, Now now);
+  void Touch(const Entry& entry) { changed_.insert(entry.incident.number); }
 
   RunId run_;
   std::int64_t last_number_ = 0;
-  std::map<std::int64_t, Entry> entries_;
+  std::map<std::int64_t, Entry> entries_;  // Open, and closed but not taken.
   std::set<std::int64_t> changed_;
 };
 

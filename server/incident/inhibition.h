@@ -1,19 +1,27 @@
 #pragma once
 
-// Which findings belong to one story. The rules in words; kRules has them as
-// data. "Open" is the incident there is, "new" the finding that comes.
+// Which findings belong to one story: the inhibition table.
 //
-//   a fault of the same attempt that is not one of the following is a victim
-//   node_lost replaces crash, hang, start_failed  if only victims were seen,
-//     or the culprit is on that node, or it went silent first
-//   crash replaces a crash of victims; a surer attribution replaces a
-//     presumed one
-//   nan replaces crash whose error is an exception at or after that step: an
-//     assertion on the loss is NaN's own victim
-//   a primary crash, or nan, or node_lost on another node than the culprit's
-//     is a cause of its own
-//   node_lost takes over agent_lost of the same node
+// "Open" is an incident there is, "new" a finding about the same attempt.
+//   new \ open     crash      hang       node_lost  nan        start_failed
+//   crash          attribute  victim*    victim*    victim*    victim*
+//   hang           victim     same       victim     victim     victim
+//   node_lost      explains   explains   another    another    explains
+//   nan            poisons    another    another    same       another
+//   start_failed   victim     victim     victim     victim     same
+// attribute  equal culprit: the same. Presumed culprit: the better one
+//            replaces it. Surely another node's fault: another incident.
+// victim*    a line of evidence, unless it cannot be a consequence (killed
+//            from outside) and sits on another node: then another incident.
+// explains   takes the incident over if only victims were seen, or the
+//            culprit is on the lost node or unknown, or the node fell silent
+//            first and the open one may be a consequence; else another.
+// poisons    takes a crash over that may be a consequence and came at or
+//            after that step (an assertion on the loss); else another.
+// Conditions (agent_lost, checkpoint_*, storage) stand beside all of these;
+// only node_lost takes over agent_lost of its node.
 
+#include "base/clock.h"
 #include "server/model/finding.h"
 #include "server/model/incident.h"
 
@@ -29,14 +37,20 @@ enum class Relation {
 // Kinds that end an attempt when acted on; the others only accompany it.
 bool EndsAttempt(IncidentKind kind);
 
-// How `finding` relates to an open incident of the same run. What is known of
-// the open one besides its record.
+// An open incident, as far as the rules ask for it.
 struct OpenCause {
-  const Incident* incident = nullptr;
+  IncidentKind kind = IncidentKind::kCrash;
+  AttemptId attempt;
+  Culprit culprit;
+  Step step = kNoStep;
+  MonoTime onset;
   bool is_provisional = false;
   bool is_victim = false;
-  Now onset;
+  bool is_independent = false;
 };
+
+// How `finding` relates to an open incident of the same run. A finding about
+// another attempt is independent of it.
 Relation Relate(const OpenCause& open, const Finding& finding);
 
 }  // namespace steadyrun

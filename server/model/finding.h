@@ -48,6 +48,9 @@ struct Finding {
   // All evidence so far is of victims (peers that lost their connection): the
   // cause is elsewhere and not yet known.
   bool is_victim = false;
+  // Cannot be the consequence of a peer's fault: killed from outside, or a
+  // node gone. Beside another cause it is a fault of its own.
+  bool is_independent = false;
 };
 
 }  // namespace steadyrun
