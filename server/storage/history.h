@@ -1,0 +1,134 @@
+#pragma once
+
+// What people and the web ask of the past. Plain values; the live picture
+// comes from EngineView.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/ids.h"
+#include "proto/messages/messages.h"
+#include "server/model/checkpoint.h"
+#include "server/model/incident.h"
+#include "server/model/records.h"
+#include "server/model/run_state.h"
+#include "server/model/step_row.h"
+
+namespace steadyrun {
+
+struct IncidentFilter {
+  RunId run;  // Empty: all runs.
+  bool only_open = false;
+  std::int32_t limit = 1000;  // Newest first; at most kMaxListed.
+};
+inline constexpr std::int32_t kMaxListed = 10'000;
+
+// The curve of a run. Steps that a later attempt made again count once, as the
+// newest attempt made them.
+struct StepQuery {
+  RunId run;
+  Step from{0};
+  Step to = kNoStep;                // kNoStep: to the newest.
+  std::int32_t max_buckets = 1000;  // At most kMaxBuckets.
+};
+inline constexpr std::int32_t kMaxBuckets = 10'000;
+
+// One step, or several neighbouring ones.
+struct StepBucket {
+  Step first;
+  Step last;
+  AttemptId attempt;  // That made the last of them.
+  std::int64_t steps = 0;
+  double loss = 0;  // Mean of the finite ones; NaN if there is none.
+  double loss_min = 0;
+  double loss_max = 0;
+  std::int64_t nonfinite = 0;  // Steps whose loss or gradient norm is not.
+  double grad_norm = 0;        // Highest finite one; NaN if there is none.
+  double step_seconds = 0;     // Mean over steps of the median over ranks.
+  double step_seconds_max = 0;
+  double tokens = 0;
+  std::int32_t slowest_rank = -1;  // Of the step with step_seconds_max.
+  WallTime ended;
+};
+
+struct RankPoint {
+  Step step;
+  AttemptId attempt;
+  float value = 0;  // NaN is a value.
+};
+struct RankQuery {
+  RunId run;
+  Rank rank = kNoRank;
+  Metric metric = Metric::kStepSeconds;
+  Step from{0};
+  Step to = kNoStep;
+};
+
+struct StoredAudit {
+  std::int64_t seq = 0;  // 1, 2, 3, ... without gaps.
+  std::uint64_t server_epoch = 0;
+  AuditEntry entry;
+  std::string hash;  // SHA-256 over the previous hash and this row.
+};
+// The end of the chain; publish it elsewhere and a cut becomes visible.
+struct AuditHead {
+  std::int64_t seq = 0;
+  std::string hash;
+};
+
+struct StoredRankFailure {
+  RankExited exit;
+  NodeId node;
+  WallTime at;
+};
+
+// Read-only and thread-safe: any thread, at any time, beside the engine's
+// commits. Sees what is committed. Errors: NOT_FOUND (no such run, incident or
+// step), INVALID_ARGUMENT (limits), UNAVAILABLE (the disk cannot be read),
+// DATA_LOSS (a row does not decode or does not match its hash).
+class History {
+ public:
+  virtual ~History() = default;
+
+  virtual absl::StatusOr<std::vector<RunState>> Runs() = 0;  // Newest first.
+  virtual absl::StatusOr<RunState> Run(const RunId& run) = 0;
+  virtual absl::StatusOr<std::vector<Incident>> Incidents(
+      const IncidentFilter& filter) = 0;
+  virtual absl::StatusOr<Incident> FindIncident(const RunId& run,
+                                                std::int64_t number) = 0;
+  // By step, newest last.
+  virtual absl::StatusOr<std::vector<Checkpoint>> Checkpoints(
+      const RunId& run) = 0;
+  virtual absl::StatusOr<std::vector<Decision>> Decisions(
+      const RunId& run, std::int32_t limit) = 0;  // Newest first.
+  virtual absl::StatusOr<std::vector<StoredRankFailure>> RankFailures(
+      const RunId& run, std::int32_t limit) = 0;  // Newest first.
+
+  virtual absl::StatusOr<std::vector<StepBucket>> Steps(
+      const StepQuery& query) = 0;
+  // All ranks of one step, of the newest attempt that made it. NOT_FOUND when
+  // retention has rolled it up.
+  virtual absl::StatusOr<StepRow> FindStep(const RunId& run, Step step) = 0;
+  // At most kMaxRankPoints, the newest; a step that was rolled up is absent.
+  virtual absl::StatusOr<std::vector<RankPoint>> RankSeries(
+      const RankQuery& query) = 0;
+
+  // Newest first; an empty run: all.
+  virtual absl::StatusOr<std::vector<StoredAudit>> Audit(
+      const RunId& run, std::int32_t limit) = 0;
+  // Reads the whole chain. DATA_LOSS names the first row that does not fit.
+  virtual absl::StatusOr<AuditHead> VerifyAudit() = 0;
+
+  virtual int SchemaVersion() const = 0;
+  virtual std::string Path() const = 0;
+  // Bytes of the database and its write-ahead log on disk.
+  virtual std::int64_t DiskBytes() const = 0;
+};
+inline constexpr std::size_t kMaxRankPoints = 20'000;
+
+}  // namespace steadyrun
