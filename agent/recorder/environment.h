@@ -22,9 +22,13 @@
 #define SRUN_ENV_RESUME_PATH "STEADYRUN_RESUME_PATH"
 #define SRUN_ENV_TARGET_STEPS "STEADYRUN_TARGET_STEPS" /* 0: unknown. */
 
-/* Marks every process of a rank, with run and attempt, as this node's: the
- * identity of the agent's state directory. The agent finds strays by it. */
+/* With run and attempt these mark every process of a rank, so that the agent
+ * finds what escaped its shim: the identity of the agent's state directory,
+ * its path (an agent that lost its identity finds the processes of the one
+ * before), and the rank. */
 #define SRUN_ENV_STATE_UUID "STEADYRUN_STATE_UUID"
+#define SRUN_ENV_STATE_DIR "STEADYRUN_STATE_DIR"
+#define SRUN_ENV_RANK "STEADYRUN_RANK"
 #define SRUN_ENV_NODE "STEADYRUN_NODE"
 
 #endif /* STEADYRUN_AGENT_RECORDER_ENVIRONMENT_H_ */

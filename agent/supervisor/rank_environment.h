@@ -12,6 +12,7 @@ struct RankEnvironmentInput {
   SpawnRank spawn;
   NodeId node;
   std::string state_uuid;
+  std::string state_directory;
   std::string recorder_path;
   std::int32_t local_world_size = 0;  // Ranks of this start on this node.
 };

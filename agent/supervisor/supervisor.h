@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -33,6 +34,7 @@ struct RankFiles {
 struct SupervisorOptions {
   std::string state_directory;  // Rank files live in <this>/ranks.
   std::string state_uuid;       // Marks this node's processes.
+  NodeId node;
   std::string kernel_boot_id;
   std::string shim_path;  // The steadyrun-shim program.
   std::string proc_root = "/proc";
@@ -89,15 +91,22 @@ class Supervisor {
   // as alive, and the next Poll tells of its end. Ranks of an earlier boot
   // are removed. `floor` of the result is left for the core.
   std::vector<NodeRunState> Adopt(Now now);
+  // True while processes of an identity that this state directory has lost
+  // still run. They are being killed; until they are gone the agent must not
+  // say Hello, since a new boot id claims that nothing of before lives.
+  bool HasLeftovers() const;
 
   RankFiles FilesOf(const RankKey& key) const;
 
   // Answered by RankSpawned or RankSpawnFailed from a later Poll. Refuses
   // (RankSpawnFailed) while another attempt of the run lives here, and if
   // this rank of this attempt was ever spawned before.
-  // `environment`: the whole environment of the rank (RankEnvironment).
+  // The rank gets `base_environment` (OwnEnvironment) without its secrets,
+  // then the command's, then what the agent says (RankEnvironment).
+  // `local_world_size`: ranks of this start on this node; 0 unknown.
   void Spawn(const SpawnRank& spawn, const std::string& recorder_path,
-             std::map<std::string, std::string> environment, Now now);
+             const std::map<std::string, std::string>& base_environment,
+             std::int32_t local_world_size);
 
   // Orders the end of every process of `run` with an attempt below `below`:
   // SIGTERM first and SIGKILL after `grace`; at once if it is zero. Repeating
