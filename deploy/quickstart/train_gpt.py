@@ -365,6 +365,8 @@ class Trainer:
                 self.training_text, options.seed, step, self.rank,
                 options.batch, options.context,
             )
+            if options.step_seconds:
+                time.sleep(options.step_seconds)
         began = time.monotonic()
         self.mean.seconds = 0.0
         due = self.faults.due(step)
@@ -436,6 +438,7 @@ def parse_options(arguments):
         ("dropout", real, 0.1, "part dropped"),
         ("learning-rate", real, 1e-3, "at its highest"),
         ("warmup", whole, 50, "steps to the highest learning rate"),
+        ("step-seconds", real, 0, "sleep in each step"),
         ("first-step-seconds", real, 0, "sleep before the first step"),
         ("checkpoint-seconds", real, 0, "sleep in each checkpoint"),
         ("evaluation-seconds", real, 0, "sleep in each evaluation"),
