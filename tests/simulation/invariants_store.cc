@@ -1,0 +1,293 @@
+// Invariants of what is committed, and of what leaves the service after it.
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "proto/messages/messages.h"
+#include "tests/simulation/invariants.h"
+
+namespace steadyrun::sim {
+
+using std::chrono::seconds;
+
+namespace {
+
+// A node gets a handful of commands per second while one is open, not a flood.
+constexpr std::size_t kMaxCommandsPerSecond = 60;
+constexpr std::size_t kMaxRestartRecords = 256;
+
+bool IsLivePhase(RunPhase phase) {
+  return phase == RunPhase::kStarting || phase == RunPhase::kRunning;
+}
+
+const NodeAssignment* FindAssignment(const RunState& state,
+                                     const NodeId& node) {
+  for (const NodeAssignment& assignment : state.placement) {
+    if (assignment.node == node) return &assignment;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+int Invariants::IndexOf(const NodeId& node) const {
+  return std::stoi(node.substr(node.find('-') + 1));
+}
+
+// `state` is the run while the attempt was being stopped.
+void Invariants::CheckProof(const RunState& state,
+                            const NodeAssignment& assignment) {
+  const int node = IndexOf(assignment.node);
+  if (assignment.proof == StopProof::kFenced) {
+    AttemptId& fenced = fenced_[{state.spec.run, node}];
+    fenced = std::max(fenced, state.attempt);
+    return;
+  }
+  if (assignment.proof == StopProof::kNone) return;
+  for (const int id : cluster_->Live()) {
+    const Process& process = cluster_->At(id);
+    if (process.node != node || process.run != state.spec.run ||
+        process.attempt > state.attempt) {
+      continue;
+    }
+    Violate("S2", fmt::format("{} is taken as {}, but rank {} of attempt {} "
+                              "lives there",
+                              assignment.node, StopProofName(assignment.proof),
+                              process.rank.value, process.attempt.value));
+  }
+}
+
+void Invariants::OnCommit(const std::vector<Change>& changes) {
+  for (const Change& change : changes) {
+    if (const auto* run = std::get_if<RunState>(&change)) {
+      const RunState* before = store_->FindRun(run->spec.run);
+      if (before != nullptr) CheckCommittedRun(*before, *run);
+    } else if (const auto* row = std::get_if<StepRow>(&change)) {
+      CheckCommittedRow(*row);
+    } else if (const auto* checkpoint = std::get_if<Checkpoint>(&change)) {
+      CheckCommittedCheckpoint(*checkpoint);
+    } else if (const auto* cursor = std::get_if<NodeCursor>(&change)) {
+      if (cursor->acked < store_->AckedOf(cursor->node, cursor->boot_id)) {
+        Violate("S9", "the cursor of " + cursor->node + " goes back");
+      }
+    } else if (const auto* failed = std::get_if<RankFailed>(&change)) {
+      const auto key =
+          std::tuple(failed->exit.run, failed->exit.attempt, failed->exit.rank);
+      if (++exits_committed_[key] > exits_spooled_[key]) {
+        Violate("S5",
+                fmt::format("the exit of rank {} of attempt {} is "
+                            "applied {} times, reported {} times",
+                            failed->exit.rank.value, failed->exit.attempt.value,
+                            exits_committed_[key], exits_spooled_[key]));
+      }
+    } else if (const auto* request = std::get_if<RequestDone>(&change)) {
+      if (++requests_done_[request->request_id] > 1) {
+        Violate("S5",
+                "request " + request->request_id + " is carried out twice");
+      }
+    } else if (const auto* incident = std::get_if<Incident>(&change)) {
+      if (incident->evidence.size() > kMaxEvidence ||
+          incident->timeline.size() > kMaxTimeline) {
+        Violate("S15", "incident " + incident->Id() + " grows without bound");
+      }
+    }
+  }
+}
+
+void Invariants::OnCommitted() {}
+
+void Invariants::CheckCommittedRun(const RunState& before,
+                                   const RunState& after) {
+  if (after.attempt < before.attempt || after.save_seq < before.save_seq) {
+    Violate("S9", fmt::format("attempt {} and save {} are stored after {} and "
+                              "{}",
+                              after.attempt.value, after.save_seq,
+                              before.attempt.value, before.save_seq));
+  }
+  if (after.restarts.size() > kMaxRestartRecords) {
+    Violate("S15", "the list of restarts grows without bound");
+  }
+  const bool enters_stop =
+      IsLivePhase(before.phase) && after.phase == RunPhase::kStopping;
+  if (enters_stop && after.attempt == before.attempt) return;
+  if (before.phase == RunPhase::kStopping &&
+      before.placement.size() == after.placement.size()) {
+    for (const NodeAssignment& assignment : after.placement) {
+      CheckProof(before, assignment);
+    }
+  }
+}
+
+void Invariants::CheckCommittedRow(const StepRow& row) {
+  rows_.insert({row.run, row.attempt, row.step});
+  std::set<std::int64_t> stamps;
+  const auto metric = std::ranges::find(
+      row.metrics, static_cast<std::uint32_t>(Metric::kTokens));
+  if (metric == row.metrics.end()) return;
+  const auto column = static_cast<std::size_t>(metric - row.metrics.begin());
+  const auto world = static_cast<std::size_t>(row.world_size);
+  for (std::size_t rank = 0; rank < world; ++rank) {
+    const float value = row.values[column * world + rank];
+    if (!IsAbsent(value)) stamps.insert(static_cast<std::int64_t>(value));
+  }
+  for (const std::int64_t stamp : stamps) {
+    if (!applied_stamps_.insert(stamp).second) {
+      Violate("S5", fmt::format("a report of step {} of attempt {} is applied "
+                                "twice",
+                                row.step.value, row.attempt.value));
+    }
+  }
+}
+
+void Invariants::CheckCommittedCheckpoint(const Checkpoint& checkpoint) {
+  const Checkpoint* before = store_->FindCheckpoint(
+      checkpoint.run, checkpoint.attempt, checkpoint.step);
+  const RunState* run = store_->FindRun(checkpoint.run);
+  if (run == nullptr) return;
+  const std::size_t shards = before == nullptr ? 0 : before->shards.size();
+  if (checkpoint.shards.size() > shards && checkpoint.attempt < run->attempt) {
+    Violate("S2", fmt::format("the ledger takes a shard of step {} of attempt "
+                              "{} while the run is at attempt {}",
+                              checkpoint.step.value, checkpoint.attempt.value,
+                              run->attempt.value));
+  }
+  if (before != nullptr && before->state == CheckpointState::kDistrusted &&
+      checkpoint.state != CheckpointState::kDistrusted) {
+    Violate("S13", "a distrusted checkpoint is trusted again");
+  }
+}
+
+// --- Effects.
+// ------------------------------------------------------------------
+
+void Invariants::OnServerEffect(const Effect& effect, int node) {
+  if (const auto* send = std::get_if<SendCommand>(&effect)) {
+    CheckCommand(send->command, node);
+  } else if (const auto* ack = std::get_if<AckReports>(&effect)) {
+    CheckAck(*ack, node);
+  } else if (const auto* welcome = std::get_if<SendWelcome>(&effect)) {
+    if (welcome->welcome.resume_after >
+        store_->AckedOf(fmt::format("node-{}", node), boots_[node])) {
+      Violate("S4", fmt::format("node-{} is told to resume after {}, more than "
+                                "is committed",
+                                node, welcome->welcome.resume_after.value));
+    }
+  } else if (const auto* page = std::get_if<Page>(&effect)) {
+    last_page_[page->run] = page->text;
+  }
+}
+
+void Invariants::CheckCommand(const Command& command, int node) {
+  std::deque<Duration>& sent = commands_sent_[node];
+  sent.push_back(context_.now());
+  while (context_.now() - sent.front() > seconds(1)) sent.pop_front();
+  if (sent.size() > kMaxCommandsPerSecond) {
+    Violate("S15", fmt::format("node-{} is sent {} commands in a second", node,
+                               sent.size()));
+  }
+  if (command.server_epoch != store_->epoch()) {
+    Violate("S10", "a command of another epoch than the service's own");
+  }
+  const NodeId name = fmt::format("node-{}", node);
+  const RunState* run = store_->FindRun(command.run);
+  if (run == nullptr) {
+    Violate("S8", command.command_id + " of a run that is not stored");
+    return;
+  }
+  const auto fail = [&](std::string_view why) {
+    Violate(
+        "S8",
+        fmt::format("{} leaves while the stored state is {} at attempt {}: {}",
+                    command.command_id, RunPhaseName(run->phase),
+                    run->attempt.value, why));
+  };
+  const NodeAssignment* assignment = FindAssignment(*run, name);
+  if (std::holds_alternative<StopCommand>(command.body)) {
+    AttemptId& floor = stop_sent_[{command.run, node}];
+    floor = std::max(floor, command.attempt);
+    const bool is_running = IsLivePhase(run->phase);
+    if (command.attempt > run->attempt.Next() ||
+        (is_running && command.attempt > run->attempt)) {
+      fail("it fences more than was decided");
+    }
+    return;
+  }
+  if (const auto* start = std::get_if<StartCommand>(&command.body)) {
+    if (!IsLivePhase(run->phase) || command.attempt != run->attempt) {
+      fail("no start is due");
+    } else if (assignment == nullptr) {
+      fail("the node is not placed");
+    } else if (assignment->boot_id != command.boot_id) {
+      fail("it is for another life of the node");
+    } else if (start->resume_step != run->resume_step ||
+               start->master_port != run->master_port ||
+               start->master_address != run->master_address ||
+               start->node_rank != assignment->node_rank) {
+      fail("it differs from what was decided");
+    }
+    return;
+  }
+  if (const auto* save = std::get_if<SaveCommand>(&command.body)) {
+    if (!IsLivePhase(run->phase) || command.attempt != run->attempt ||
+        save->save_seq != run->save_seq || run->save_step != save->step) {
+      fail("no such save is agreed");
+    }
+    return;
+  }
+  if (std::holds_alternative<VerifyCommand>(command.body)) {
+    if (run->phase != RunPhase::kVerifying) fail("nothing is to be verified");
+    return;
+  }
+  if (!IsEnded(run->phase)) fail("the run has not ended");
+}
+
+bool Invariants::IsCommitted(const Tracked& report) const {
+  const RunState* run = store_->FindRun(report.run);
+  // Stale, or of nothing known here: counted and let go.
+  const bool is_stale = run == nullptr || report.attempt != run->attempt ||
+                        !IsLivePhase(run->phase);
+  const Report body{};
+  (void)body;
+  switch (report.kind) {
+    case 0:  // StepBlock
+      return is_stale || applied_stamps_.contains(report.stamp) ||
+             rows_.contains({report.run, report.attempt, report.step});
+    case 1:  // RankExited
+      return run == nullptr || exits_committed_.contains(
+                                   {report.run, report.attempt, report.rank});
+    case 2: {  // CheckpointShard
+      if (is_stale || report.has_error) return true;
+      const Checkpoint* checkpoint =
+          store_->FindCheckpoint(report.run, report.attempt, report.step);
+      return checkpoint != nullptr &&
+             checkpoint->shards.contains(report.rank.value);
+    }
+    default:
+      return true;
+  }
+}
+
+void Invariants::CheckAck(const AckReports& ack, int node) {
+  const ReportSeq stored =
+      store_->AckedOf(fmt::format("node-{}", node), boots_[node]);
+  if (ack.seq > stored) {
+    Violate("S4", fmt::format("node-{}: report {} is acked, {} is stored", node,
+                              ack.seq.value, stored.value));
+  }
+  for (const auto& [seq, report] : reports_[node]) {
+    if (seq > ack.seq) break;
+    if (!IsCommitted(report)) {
+      Violate("S4", fmt::format("node-{}: report {} (kind {}, step {} of "
+                                "attempt {}, rank {}) is acked, but its "
+                                "content is not stored",
+                                node, seq.value, report.kind, report.step.value,
+                                report.attempt.value, report.rank.value));
+    }
+  }
+}
+
+std::size_t Invariants::OutstandingReports(int node) const {
+  return reports_[node].size();
+}
+
+}  // namespace steadyrun::sim
