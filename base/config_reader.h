@@ -122,9 +122,4 @@ bool ParseDuration(std::string_view text, Duration* value);
 // The shortest text that ParseDuration reads back to the same value.
 std::string FormatDuration(Duration value);
 
-// The nearest of `candidates` by edit distance (a swap of neighbours counts
-// one), or "" when none is near: more than a third of the letters differ.
-std::string NearestWord(std::string_view word,
-                        const std::vector<std::string>& candidates);
-
 }  // namespace steadyrun

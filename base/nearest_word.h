@@ -7,7 +7,8 @@
 namespace steadyrun {
 
 // The candidate with the smallest edit distance to `word`, for "did you mean";
-// empty if none is near (distance above 2, or a third of the word's length).
+// a swap of two neighbours counts one. Empty if none is near: more than a third
+// of the letters differ.
 std::string NearestWord(std::string_view word,
                         const std::vector<std::string>& candidates);
 

@@ -33,6 +33,19 @@ bool IsFromOutside(int signal) {
          signal == SIGHUP || signal == SIGSTOP;
 }
 
+std::string SignatureOf(const RankExited& exit, bool is_early) {
+  if (is_early) return "exited early";
+  // The book tells signals by their name's first letters.
+  if (IsIndependent(exit.exit.signal)) {
+    std::string signature = DescribeExit(exit.exit);
+    if (IsFromOutside(exit.exit.signal)) {
+      signature += fmt::format(" rank={}", exit.rank.value);
+    }
+    return signature;
+  }
+  return exit.signature.empty() ? DescribeExit(exit.exit) : exit.signature;
+}
+
 }  // namespace
 
 void CrashDetector::Begin(const WatchedAttempt& attempt) {
@@ -216,15 +229,7 @@ Finding CrashDetector::Describe(const Exit& cause, bool is_final) const {
                                exit.error.empty() ? "" : ": ", exit.error);
   finding.reason[0] = 'R';
 
-  finding.signature = exit.signature;
-  if (finding.signature.empty()) {
-    finding.signature = cause.type == Class::kEarly
-                            ? std::string("exited early")
-                            : DescribeExit(exit.exit);
-  }
-  if (IsFromOutside(exit.exit.signal)) {
-    finding.signature += fmt::format(" rank={}", exit.rank.value);
-  }
+  finding.signature = SignatureOf(exit, cause.type == Class::kEarly);
 
   std::vector<const Exit*> exits;
   for (const std::optional<Exit>& other : exits_) {

@@ -74,7 +74,9 @@ void IncidentBook::Restore(const Incident& incident, Now now) {
   // The exits seen so far are gone with the process. A signal speaks for
   // itself; an exception may have been a victim's.
   const bool is_crash = incident.kind == IncidentKind::kCrash;
-  const bool is_signal = incident.signature.starts_with("SIG");
+  const bool is_signal = incident.signature.starts_with("SIG") &&
+                         !incident.signature.starts_with("SIGABRT") &&
+                         !incident.signature.starts_with("SIGPIPE");
   entry.is_provisional = is_crash;
   entry.is_victim = is_crash && !is_signal;
   entry.is_independent =

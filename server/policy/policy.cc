@@ -1,0 +1,85 @@
+#include "server/policy/policy.h"
+
+#include <algorithm>
+
+namespace steadyrun {
+
+std::string_view ModeName(Mode mode) {
+  switch (mode) {
+    case Mode::kObserve:
+      return "observe";
+    case Mode::kAdvise:
+      return "advise";
+    case Mode::kAct:
+      return "act";
+  }
+  return "unknown";
+}
+
+std::string_view RemedyName(Remedy remedy) {
+  switch (remedy) {
+    case Remedy::kNone:
+      return "none";
+    case Remedy::kPage:
+      return "page";
+    case Remedy::kSave:
+      return "save";
+    case Remedy::kRestart:
+      return "restart";
+    case Remedy::kReplaceNode:
+      return "replace_node";
+    case Remedy::kRollback:
+      return "rollback";
+    case Remedy::kHalt:
+      return "halt";
+  }
+  return "unknown";
+}
+
+bool StopsTheAttempt(Remedy remedy) {
+  switch (remedy) {
+    case Remedy::kRestart:
+    case Remedy::kReplaceNode:
+    case Remedy::kRollback:
+    case Remedy::kHalt:
+      return true;
+    case Remedy::kNone:
+    case Remedy::kPage:
+    case Remedy::kSave:
+      return false;
+  }
+  return false;
+}
+
+Policy DefaultPolicy() {
+  Policy policy;
+  // The first two times on the same nodes: most crashes and hangs are of the
+  // process. The third time the node has earned suspicion.
+  const std::vector<Remedy> restart = {Remedy::kRestart, Remedy::kRestart,
+                                       Remedy::kReplaceNode};
+  policy.For(IncidentKind::kCrash).ladder = restart;
+  policy.For(IncidentKind::kHang).ladder = restart;
+  policy.For(IncidentKind::kStartFailed).ladder = restart;
+  policy.For(IncidentKind::kNodeLost).ladder = {Remedy::kReplaceNode};
+  policy.For(IncidentKind::kNan).ladder = {Remedy::kRollback};
+  // The run goes on without its agent; there is nothing to act on.
+  policy.For(IncidentKind::kAgentLost).mode = Mode::kObserve;
+  policy.For(IncidentKind::kAgentLost).ladder = {Remedy::kNone};
+  policy.For(IncidentKind::kCheckpointBad).ladder = {Remedy::kSave};
+  policy.For(IncidentKind::kCheckpointOverdue).ladder = {Remedy::kSave};
+  policy.For(IncidentKind::kStorage).ladder = {Remedy::kPage};
+  return policy;
+}
+
+Policy ObserveOnly(Policy policy) {
+  for (KindPolicy& kind : policy.kinds) kind.mode = Mode::kObserve;
+  return policy;
+}
+
+Remedy RungOf(const KindPolicy& kind, std::int32_t failures) {
+  if (kind.ladder.empty()) return Remedy::kNone;
+  const auto last = static_cast<std::int32_t>(kind.ladder.size()) - 1;
+  return kind.ladder[static_cast<std::size_t>(std::clamp(failures, 0, last))];
+}
+
+}  // namespace steadyrun
