@@ -201,6 +201,14 @@ def checkpoint(directory, step, rank, model, optimizer):
     return path
 
 
+def newest_checkpoint(directory, world_size):
+    """Pattern of the newest one that all ranks have saved; "" if none."""
+    for folder in sorted(glob.glob(os.path.join(directory, "step-*")))[::-1]:
+        if len(glob.glob(os.path.join(folder, "rank-*.pt"))) == world_size:
+            return os.path.join(folder, "rank-{rank}.pt")
+    return ""
+
+
 def make_adam_state(model, optimizer):
     """Gives Adam its (zero) state, so that all ranks have room to receive."""
     for parameter in model.parameters():
@@ -309,6 +317,8 @@ class Trainer:
         torch.manual_seed(options.seed * 1_000_003 + rank)
         self.first_step = 1
         path = run.resume.path if run.resume else options.resume
+        if path == "newest":
+            path = newest_checkpoint(options.checkpoint_dir, world_size)
         if path:
             path = path.replace("{rank}", str(rank))
             done = restore(
@@ -428,7 +438,7 @@ def parse_options(arguments):
         ("checkpoint-every", whole, 50, "steps; 0: at the end only"),
         ("eval-every", whole, 250, "steps; 0: never"),
         ("eval-batches", whole, 8, "batches of an evaluation"),
-        ("resume", str, "", "file to resume from, {rank} in its name"),
+        ("resume", str, "", "file to resume from, {rank} in its name, or newest"),
         ("log-every", whole, 10, "steps between lines"),
         ("width", whole, 64, "of the model"),
         ("heads", whole, 4, "of attention"),

@@ -1,6 +1,5 @@
 """Runs train_gpt.py without Steadyrun, as torchrun would."""
 
-import glob
 import os
 import re
 import signal
@@ -69,11 +68,3 @@ class BareTraining:
     def sha256(self):
         found = re.search(r"parameters sha256 ([0-9a-f]{64})", self.output())
         return found and found.group(1)
-
-
-def newest_checkpoint(directory, world_size):
-    """Path pattern of the newest checkpoint all ranks have saved, or ""."""
-    for folder in sorted(glob.glob(os.path.join(directory, "step-*")))[::-1]:
-        if len(glob.glob(os.path.join(folder, "rank-*.pt"))) == world_size:
-            return os.path.join(folder, "rank-{rank}.pt")
-    return ""

@@ -11,7 +11,7 @@ import tempfile
 import time
 import unittest
 
-from bare_training import BareTraining, newest_checkpoint
+from bare_training import BareTraining
 
 STEPS = 40
 
@@ -54,10 +54,10 @@ class DeterminismTest(unittest.TestCase):
                     world_size, broken, resume, kill_after
                 )
                 self.assertNotIn(0, codes, output)
-                resume = newest_checkpoint(broken, world_size)
-                self.assertTrue(resume)
+                resume = "newest"
             codes, found, output = train(world_size, broken, resume)
             self.assertEqual(codes, [0] * world_size, output)
+            self.assertIn("resumed after step 30", output)
 
         self.assertIsNotNone(expected)
         self.assertEqual(found, expected)

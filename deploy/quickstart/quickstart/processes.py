@@ -1,8 +1,8 @@
 """Which processes belong to this quickstart, from /proc alone.
 
-Everything it starts carries STEADYRUN_QUICKSTART=<token> in its environment
-and hands it on, so shims and ranks are found whoever their parent is, also
-while their agent is dead.
+Everything it starts carries QUICKSTART_TOKEN=<token> in its environment and
+hands it on (agents keep STEADYRUN_* from their ranks), so shims and ranks are
+found whoever their parent is, also while their agent is dead.
 """
 
 import mmap
@@ -12,10 +12,9 @@ import struct
 
 from steadyrun import _layout as layout
 
-MARKER = "STEADYRUN_QUICKSTART"
-NODE = "STEADYRUN_QUICKSTART_NODE"
+MARKER = "QUICKSTART_TOKEN"
+NODE = "QUICKSTART_NODE"
 _SHIM = "steadyrun-shim"
-_AGENT = "steadyrun-agent"
 
 
 class Process:
@@ -34,7 +33,7 @@ class Process:
 
     @property
     def is_rank(self):
-        return bool(self.recorder_path) and self.program != _SHIM
+        return bool(self.recorder_path) and not self.program.startswith(_SHIM)
 
     def send(self, number):
         """Signals it if it is still the same process; False if it is gone."""
