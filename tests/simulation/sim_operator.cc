@@ -21,14 +21,24 @@ void SimOperator::Launch(const RunSpec& spec) {
   Send(launch.request_id);
 }
 
+// Of any state: also one that must be refused.
+Step SimOperator::AnyCheckpointOf(const RunId& run) {
+  std::vector<Step> steps;
+  for (const auto& [key, checkpoint] : server_.store().checkpoints()) {
+    if (checkpoint.run == run) steps.push_back(checkpoint.step);
+  }
+  return steps.empty() ? kNoStep : steps[context_.random.Index(steps.size())];
+}
+
 void SimOperator::Order(const RunId& run, OperatorAction action,
-                        const NodeId& node) {
+                        const NodeId& node, Step step) {
   ActionRequested order;
   order.request_id = fmt::format("request-{}", next_request_++);
   order.actor = "sim";
   order.run = run;
   order.action = action;
   order.node = node;
+  order.step = step;
   order.reason = "simulation";
   context_.trace.Line(context_.now(), "operator", "{} {} {} ({})",
                       OperatorActionName(action), run, node, order.request_id);
@@ -48,7 +58,7 @@ void SimOperator::Act(const RunId& run, int nodes) {
   } else if (dice < 72) {
     Order(run, OperatorAction::kRestart);
   } else if (dice < 84) {
-    Order(run, OperatorAction::kRollback);
+    Order(run, OperatorAction::kRollback, "", AnyCheckpointOf(run));
   } else if (dice < 99) {
     const NodeId node =
         fmt::format("node-{}", context_.random.Int(0, nodes - 1));

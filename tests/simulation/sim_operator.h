@@ -19,12 +19,14 @@ class SimOperator {
 
   void Launch(const RunSpec& spec);
   void Act(const RunId& run, int nodes);  // Something, by chance.
-  void Order(const RunId& run, OperatorAction action, const NodeId& node = "");
+  void Order(const RunId& run, OperatorAction action, const NodeId& node = "",
+             Step step = kNoStep);
 
   std::uint64_t answered() const { return answered_; }
   bool IsIdle() const { return waiting_.empty(); }
 
  private:
+  Step AnyCheckpointOf(const RunId& run);
   void Send(const std::string& request_id);
   void OnReply(const ReplyToOperator& reply);
 
