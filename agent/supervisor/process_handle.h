@@ -36,7 +36,7 @@ class ProcessHandle {
 
   // False if the process has ended or may not be signalled.
   bool Signal(int signal) const;
-  // SIGTERM with a value, as sigqueue.
+  // With a value, as sigqueue.
   bool SignalWithValue(int signal, std::uint64_t value) const;
 
  private:

@@ -21,7 +21,8 @@ struct RankEnvironmentInput {
 // secrets, then the command's, then what the agent says
 // (agent/recorder/environment.h). Pure.
 std::map<std::string, std::string> RankEnvironment(
-    const RankEnvironmentInput& input, std::map<std::string, std::string> base);
+    const RankEnvironmentInput& input,
+    const std::map<std::string, std::string>& base);
 
 // This process's environment as a map.
 std::map<std::string, std::string> OwnEnvironment();

@@ -13,6 +13,8 @@
 //
 // Plain old data and no library: the shim stays tiny.
 
+#include <signal.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -80,8 +82,11 @@ struct ReportRecord {
   std::uint32_t is_gone;
 };
 
-// SIGTERM with SI_QUEUE and this in the upper half of its value is the agent's
-// order; the lower half is the grace in milliseconds.
+// The agent's order to end the rank: a real-time signal, since those queue and
+// a second order must not be lost behind the first, sent with SI_QUEUE and a
+// value of this in the upper half and the grace in milliseconds in the lower.
+// SIGTERM from anybody ends the rank at once.
+inline int OrderSignal() { return SIGRTMIN + 5; }
 inline constexpr std::uint64_t kOrderTag = 0x5352554eull << 32;
 
 inline std::uint32_t RecordChecksum(const void* bytes, std::size_t size) {

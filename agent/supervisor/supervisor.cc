@@ -64,7 +64,6 @@ class Supervisor::Impl {
   int epoll() const { return epoll_; }
 
  private:
-  // --- supervisor_adopt.cc would be too small a file; see Adopt below.
   std::optional<TrackedRank> Load(const RankKey& key,
                                   const std::vector<MarkedProcess>& marked);
   void AddUnrecorded(const std::vector<MarkedProcess>& marked);
@@ -129,8 +128,9 @@ std::optional<TrackedRank> Supervisor::Impl::Load(
       FieldText(launch->state_uuid, sizeof launch->state_uuid) ==
           options_.state_uuid;
   const bool has_process = std::any_of(
-      marked.begin(), marked.end(),
-      [&](const MarkedProcess& process) { return process.key == key; });
+      marked.begin(), marked.end(), [&](const MarkedProcess& process) {
+        return process.key == key && !process.is_leftover;
+      });
   // Of an earlier boot, or of an identity that is lost: nothing can live.
   if (!is_ours && !has_process) return std::nullopt;
   if (launch) {
@@ -147,8 +147,8 @@ std::optional<TrackedRank> Supervisor::Impl::Load(
   } else {
     // The agent died between starting the shim and the shim's first word.
     for (const MarkedProcess& process : marked) {
-      const bool is_shim =
-          process.key == key && process.stat.pid == process.stat.session;
+      const bool is_shim = process.key == key && !process.is_leftover &&
+                           process.stat.pid == process.stat.session;
       if (is_shim && !rank.shim.IsOpen()) {
         WatchShim(&rank, process.stat.pid, process.stat.start_ticks);
       }
@@ -371,7 +371,8 @@ void Supervisor::Impl::SendOrder(TrackedRank* rank, Now now) {
       rank->order->kill_at - now.mono);
   const auto grace = static_cast<std::uint64_t>(
       std::clamp<std::int64_t>(left.count(), 0, kMaxGraceMs));
-  rank->order->is_sent = rank->shim.SignalWithValue(SIGTERM, kOrderTag | grace);
+  rank->order->is_sent =
+      rank->shim.SignalWithValue(OrderSignal(), kOrderTag | grace);
   rank->shim.Signal(SIGCONT);  // A stopped shim would sleep on it.
 }
 

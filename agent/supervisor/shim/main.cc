@@ -162,8 +162,9 @@ void StartRank(Shim* shim) {
 
 void TakeOrder(Shim* shim, const siginfo_t& info) {
   const auto value = reinterpret_cast<std::uintptr_t>(info.si_value.sival_ptr);
-  const bool is_order =
-      info.si_code == SI_QUEUE && (value & ~0xffffffffull) == kOrderTag;
+  const bool is_order = info.si_signo == OrderSignal() &&
+                        info.si_code == SI_QUEUE &&
+                        (value & ~0xffffffffull) == kOrderTag;
   const std::int64_t grace =
       is_order ? static_cast<std::int64_t>(value & 0xffffffffu) : 0;
   if (shim->is_rank_gone) return;  // It ended by itself.
@@ -216,9 +217,8 @@ bool Reap(Shim* shim) {
 void WaitForSignal(Shim* shim, long ms) {
   const timespec timeout = Milliseconds(ms);
   siginfo_t info{};
-  if (::sigtimedwait(&shim->signals, &info, &timeout) == SIGTERM) {
-    TakeOrder(shim, info);
-  }
+  const int signal = ::sigtimedwait(&shim->signals, &info, &timeout);
+  if (signal == SIGTERM || signal == OrderSignal()) TakeOrder(shim, info);
 }
 
 long UntilNextLook(const Shim& shim) {
@@ -276,7 +276,7 @@ void LeaveTheAgent() {
   for (int fd = 0; fd <= 2 && null >= 0; ++fd) ::dup2(null, fd);
   if (null > 2) ::close(null);
   sigset_t all;
-  ::sigfillset(&all);  // Ignored for good, but SIGTERM, which is waited for.
+  ::sigfillset(&all);  // Ignored for good, but those waited for.
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
   ::signal(SIGCHLD, SIG_DFL);  // Inherited SIG_IGN would hide exit statuses.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -303,6 +303,7 @@ int Main(int argc, char** argv) {
   ::sigemptyset(&shim.signals);
   ::sigaddset(&shim.signals, SIGCHLD);
   ::sigaddset(&shim.signals, SIGTERM);
+  ::sigaddset(&shim.signals, OrderSignal());
   shim.record = OpenRecord(argv[1]);
   if (shim.record < 0) return kNoRecord;
   OpenLog(&shim.out, argv[1], "stdout.log");
