@@ -1,0 +1,286 @@
+#include "server/web/api_frontend.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "base/status_macros.h"
+#include "proto/messages/checks.h"
+#include "server/web/assets.h"
+#include "server/web/json_api.h"
+#include "server/web/request_guard.h"
+#include "spdlog/fmt/fmt.h"
+
+namespace steadyrun {
+namespace {
+
+constexpr std::size_t kMaxBody = 64 << 10;
+constexpr std::size_t kMaxLaunchBody = 256 << 10;
+constexpr std::string_view kMethodPrefix = "/api/steadyrun.v1.OperatorService/";
+constexpr std::string_view kApiPrefix = "/api/v1/";
+// The engine ticks ten times a second; two seconds without one is a stall.
+constexpr Duration kTickStall = std::chrono::seconds(2);
+
+HttpResponse Text(int status, std::string text) {
+  HttpResponse response;
+  response.status = status;
+  response.body = std::move(text);
+  return response;
+}
+
+// "runs/gpt/steps" as its parts.
+std::vector<std::string> Split(std::string_view path) {
+  std::vector<std::string> parts;
+  while (!path.empty()) {
+    const std::string_view part = path.substr(0, path.find('/'));
+    path.remove_prefix(std::min(part.size() + 1, path.size()));
+    if (!part.empty()) parts.emplace_back(part);
+  }
+  return parts;
+}
+
+absl::StatusOr<std::int64_t> IntParameter(const HttpRequest& request,
+                                          const std::string& name) {
+  const auto it = request.query.find(name);
+  if (it == request.query.end()) return 0;
+  std::int64_t value = 0;
+  if (!absl::SimpleAtoi(it->second, &value) || value < 0 ||
+      value > checks::kMaxStep) {
+    return checks::Bad(name, fmt::format("{} bytes", it->second.size()),
+                       "a number, 0 or more");
+  }
+  return value;
+}
+
+absl::StatusOr<std::int32_t> Int32Parameter(const HttpRequest& request,
+                                            const std::string& name) {
+  ASSIGN_OR_RETURN(const std::int64_t value, IntParameter(request, name));
+  RETURN_IF_ERROR(checks::InRange(name, value, 0, INT32_MAX));
+  return static_cast<std::int32_t>(value);
+}
+
+template <typename Request, typename Reply>
+absl::StatusOr<HttpResponse> Answer(
+    const OperatorApi& api, const Request& request,
+    absl::Status (OperatorApi::*method)(const Request&, Reply*) const) {
+  Reply reply;
+  RETURN_IF_ERROR((api.*method)(request, &reply));
+  return JsonResponse(reply);
+}
+
+}  // namespace
+
+class ApiFrontend::Impl {
+ public:
+  Impl(ApiFrontendOptions options, OperatorApi* api, const TokenSet* tokens,
+       std::function<std::string()> render_metrics)
+      : options_(std::move(options)),
+        api_(api),
+        tokens_(tokens),
+        render_metrics_(std::move(render_metrics)) {
+    for (std::string& host : options_.allowed_hosts) {
+      host = absl::AsciiStrToLower(host);
+    }
+  }
+
+  void Handle(const HttpRequest& request, const Respond& respond) {
+    if (const auto status = CheckHost(request, options_.allowed_hosts);
+        !status.ok()) {
+      return respond(ErrorResponse(status));
+    }
+    if (request.path.compare(0, kMethodPrefix.size(), kMethodPrefix) == 0) {
+      return HandleMethod(request, respond);
+    }
+    if (request.method != "GET" && request.method != "HEAD") {
+      HttpResponse refused = ErrorResponse(
+          absl::UnimplementedError("only GET and HEAD are served here"));
+      refused.status = 405;
+      refused.headers["allow"] = "GET, HEAD";
+      return respond(std::move(refused));
+    }
+    auto response = HandleGet(request);
+    respond(response.ok() ? *std::move(response)
+                          : ErrorResponse(response.status()));
+  }
+
+ private:
+  void HandleMethod(const HttpRequest& request, const Respond& respond) {
+    const std::string method = request.path.substr(kMethodPrefix.size());
+    if (request.method != "POST") {
+      HttpResponse refused =
+          ErrorResponse(absl::UnimplementedError("methods are called by POST"));
+      refused.status = 405;
+      refused.headers["allow"] = "POST";
+      return respond(std::move(refused));
+    }
+    const auto role = RoleOfMethod(method);
+    if (!role.ok()) return respond(ErrorResponse(role.status()));
+    if (const auto status = CheckAction(request); !status.ok()) {
+      return respond(ErrorResponse(status));
+    }
+    const auto who =
+        tokens_->CheckHeader(request.Header("authorization"), *role);
+    if (!who.ok()) return respond(ErrorResponse(who.status()));
+    CallMethod(api_, *who, method, request.body, respond);
+  }
+
+  absl::StatusOr<HttpResponse> HandleGet(const HttpRequest& request) const {
+    if (const auto asset = FindAsset(request.path)) {
+      HttpResponse response;
+      response.content_type = std::string(asset->content_type);
+      response.body = std::string(asset->bytes);
+      return response;
+    }
+    if (request.path == "/healthz") return Text(200, "ok\n");
+    if (request.path == "/readyz") return Ready();
+    RETURN_IF_ERROR(
+        tokens_->CheckHeader(request.Header("authorization"), Role::kViewer)
+            .status());
+    if (request.path == "/metrics") {
+      HttpResponse response = Text(200, render_metrics_());
+      response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+      return response;
+    }
+    if (request.path == "/version") return Version();
+    if (request.path.compare(0, kApiPrefix.size(), kApiPrefix) == 0) {
+      return HandleApi(request);
+    }
+    return absl::NotFoundError("nothing is served at this path");
+  }
+
+  HttpResponse Ready() const {
+    const ServiceStatus status = api_->Live().Status();
+    if (!status.storage_ok) {
+      return Text(503,
+                  "the store cannot commit: " + status.storage_error + "\n");
+    }
+    if (status.tick_age > kTickStall) {
+      return Text(503, fmt::format("the engine has not ticked for {:.1f} s\n",
+                                   ToSeconds(status.tick_age)));
+    }
+    return Text(200, "ready\n");
+  }
+
+  absl::StatusOr<HttpResponse> Version() const {
+    return Answer(*api_, v1::GetServerInfoRequest(),
+                  &OperatorApi::GetServerInfo);
+  }
+
+  absl::StatusOr<HttpResponse> HandleApi(const HttpRequest& request) const {
+    const auto parts =
+        Split(std::string_view(request.path).substr(kApiPrefix.size()));
+    if (parts.size() == 1) return HandleList(request, parts[0]);
+    if (parts[0] == "runs" && parts.size() == 2) {
+      v1::GetRunRequest get;
+      get.set_run(parts[1]);
+      return Answer(*api_, get, &OperatorApi::GetRun);
+    }
+    if (parts[0] == "runs" && parts.size() == 3) {
+      return HandleRunPart(request, parts[1], parts[2]);
+    }
+    if (parts[0] == "incidents" && parts.size() == 2) {
+      v1::GetIncidentRequest get;
+      get.set_id(parts[1]);
+      return Answer(*api_, get, &OperatorApi::GetIncident);
+    }
+    return absl::NotFoundError("nothing is served at this path");
+  }
+
+  absl::StatusOr<HttpResponse> HandleList(const HttpRequest& request,
+                                          const std::string& what) const {
+    if (what == "runs") {
+      return Answer(*api_, v1::ListRunsRequest(), &OperatorApi::ListRuns);
+    }
+    if (what == "nodes") {
+      return Answer(*api_, v1::ListNodesRequest(), &OperatorApi::ListNodes);
+    }
+    if (what == "incidents") return Incidents(request, "");
+    if (what == "audit") return Audit(request, "");
+    return absl::NotFoundError("nothing is served at this path");
+  }
+
+  absl::StatusOr<HttpResponse> HandleRunPart(const HttpRequest& request,
+                                             const std::string& run,
+                                             const std::string& part) const {
+    if (part == "incidents") return Incidents(request, run);
+    if (part == "audit") return Audit(request, run);
+    if (part == "steps") return Steps(request, run);
+    if (part == "checkpoints") {
+      v1::ListCheckpointsRequest list;
+      list.set_run(run);
+      return Answer(*api_, list, &OperatorApi::ListCheckpoints);
+    }
+    if (part == "report") return Report(run);
+    return absl::NotFoundError("nothing is served at this path");
+  }
+
+  absl::StatusOr<HttpResponse> Incidents(const HttpRequest& request,
+                                         const std::string& run) const {
+    v1::ListIncidentsRequest list;
+    list.set_run(run);
+    ASSIGN_OR_RETURN(const auto limit, Int32Parameter(request, "limit"));
+    ASSIGN_OR_RETURN(const auto open, IntParameter(request, "open"));
+    list.set_limit(limit);
+    list.set_only_open(open != 0);
+    return Answer(*api_, list, &OperatorApi::ListIncidents);
+  }
+
+  absl::StatusOr<HttpResponse> Audit(const HttpRequest& request,
+                                     const std::string& run) const {
+    v1::ListAuditRequest list;
+    list.set_run(run);
+    ASSIGN_OR_RETURN(const auto limit, Int32Parameter(request, "limit"));
+    list.set_limit(limit);
+    return Answer(*api_, list, &OperatorApi::ListAudit);
+  }
+
+  absl::StatusOr<HttpResponse> Steps(const HttpRequest& request,
+                                     const std::string& run) const {
+    v1::GetStepsRequest get;
+    get.set_run(run);
+    ASSIGN_OR_RETURN(const auto from, IntParameter(request, "from"));
+    ASSIGN_OR_RETURN(const auto to, IntParameter(request, "to"));
+    ASSIGN_OR_RETURN(const auto buckets, Int32Parameter(request, "buckets"));
+    get.set_from_step(from);
+    get.set_to_step(to);
+    get.set_max_buckets(buckets);
+    return Answer(*api_, get, &OperatorApi::GetSteps);
+  }
+
+  // As `steadyrun report --json` prints it.
+  absl::StatusOr<HttpResponse> Report(const std::string& run) const {
+    v1::GetReportRequest get;
+    get.set_run(run);
+    v1::StabilityReport report;
+    RETURN_IF_ERROR(api_->GetReport(get, &report));
+    HttpResponse response = JsonResponse(report);
+    if (!report.json().empty()) response.body = report.json() + "\n";
+    return response;
+  }
+
+  ApiFrontendOptions options_;
+  OperatorApi* const api_;
+  const TokenSet* const tokens_;
+  const std::function<std::string()> render_metrics_;
+};
+
+ApiFrontend::ApiFrontend(ApiFrontendOptions options, OperatorApi* api,
+                         const TokenSet* tokens,
+                         std::function<std::string()> render_metrics)
+    : impl_(std::make_unique<Impl>(std::move(options), api, tokens,
+                                   std::move(render_metrics))) {}
+ApiFrontend::~ApiFrontend() = default;
+
+std::size_t ApiFrontend::MaxBody(const std::string& method,
+                                 const std::string& path) const {
+  if (method != "POST") return 0;
+  return path == std::string(kMethodPrefix) + "Launch" ? kMaxLaunchBody
+                                                       : kMaxBody;
+}
+
+void ApiFrontend::Handle(const HttpRequest& request, Respond respond) {
+  impl_->Handle(request, respond);
+}
+
+}  // namespace steadyrun

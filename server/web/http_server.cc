@@ -1,0 +1,436 @@
+// The one heavy translation unit of HTTP: nothing else includes Boost.
+
+#include "server/web/http_server.h"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <list>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "base/bounded_queue.h"
+#include "base/logging.h"
+#include "base/status_macros.h"
+#include "server/rpc/credentials.h"
+#include "server/web/http_target.h"
+#include "spdlog/fmt/fmt.h"
+
+namespace steadyrun {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using Tcp = asio::ip::tcp;
+using Error = boost::system::error_code;
+
+class Connection;
+
+// What connections share. Only `jobs` and `connections` are used beside the
+// I/O thread.
+struct Core {
+  Core(const HttpServerOptions& server_options, HttpFrontend* served)
+      : options(server_options),
+        frontend(served),
+        acceptor(io),
+        retry(io),
+        jobs(server_options.max_connections) {}
+
+  const HttpServerOptions options;
+  HttpFrontend* const frontend;
+  asio::io_context io{1};
+  Tcp::acceptor acceptor;
+  asio::steady_timer retry;
+  std::list<Connection*> idle;  // Between requests; longest idle first.
+  std::atomic<std::size_t> connections = 0;  // The last owner may be a worker.
+  // Handlers run on the worker thread.
+  BoundedQueue<std::function<void()>> jobs;
+};
+
+HttpResponse PlainError(int status, std::string_view code,
+                        std::string_view message) {
+  HttpResponse response;
+  response.status = status;
+  response.content_type = "application/json";
+  response.body =
+      fmt::format("{{\"code\":\"{}\",\"message\":\"{}\"}}\n", code, message);
+  return response;
+}
+
+// One client's socket: reads a request, hands it over, writes the answer, and
+// again. Holds itself by the pending operation.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(std::shared_ptr<Core> core, Tcp::socket socket)
+      : core_(std::move(core)),
+        stream_(std::move(socket)),
+        buffer_(core_->options.max_header_bytes + kReadBytes) {
+    ++core_->connections;
+  }
+  ~Connection() { --core_->connections; }
+
+  void Start() { WaitForRequest(core_->options.read_timeout); }
+  void Close() {
+    LeaveIdle();
+    Error ignored;
+    stream_.socket().shutdown(Tcp::socket::shutdown_both, ignored);
+    stream_.close();
+  }
+
+ private:
+  static constexpr std::size_t kReadBytes = 8192;
+
+  void LeaveIdle() {
+    if (idle_place_.has_value()) core_->idle.erase(*idle_place_);
+    idle_place_.reset();
+  }
+
+  // Until the first byte, the connection may be given up for a newer one.
+  void WaitForRequest(Duration timeout) {
+    if (buffer_.size() > 0) return ReadHeader();
+    idle_place_ = core_->idle.insert(core_->idle.end(), this);
+    stream_.expires_after(timeout);
+    stream_.async_read_some(
+        buffer_.prepare(kReadBytes),
+        [self = shared_from_this()](Error error, std::size_t bytes) {
+          self->LeaveIdle();
+          if (error) return;
+          self->buffer_.commit(bytes);
+          self->ReadHeader();
+        });
+  }
+
+  // One deadline for all of a request: a byte a second does not extend it.
+  void ReadHeader() {
+    parser_.emplace();
+    parser_->header_limit(
+        static_cast<std::uint32_t>(core_->options.max_header_bytes));
+    parser_->body_limit(0);
+    stream_.expires_after(core_->options.read_timeout);
+    http::async_read_header(
+        stream_, buffer_, *parser_,
+        [self = shared_from_this()](Error error, std::size_t) {
+          self->OnHeader(error);
+        });
+  }
+
+  void OnHeader(Error error) {
+    if (error) return OnReadError(error);
+    const auto& header = parser_->get();
+    const auto target = ParseTarget(
+        std::string_view(header.target().data(), header.target().size()));
+    if (!target.has_value() || header.count(http::field::host) != 1) {
+      return Refuse(PlainError(400, "invalid_argument",
+                               "the request target or Host is malformed"));
+    }
+    if (header.count(http::field::range) != 0) {
+      return Refuse(PlainError(416, "out_of_range", "ranges are not served"));
+    }
+    request_ = HttpRequest();
+    request_.method = std::string(header.method_string());
+    request_.path = target->path;
+    request_.query = target->query;
+    for (const auto& field : header) {
+      request_.headers.emplace(
+          absl::AsciiStrToLower(std::string(field.name_string())),
+          std::string(field.value()));
+    }
+    const std::size_t most =
+        core_->frontend->MaxBody(request_.method, request_.path);
+    parser_->body_limit(most);
+    const auto length = parser_->content_length();
+    if (length.has_value() && *length > most) {
+      return Refuse(PlainError(413, "resource_exhausted",
+                               "the body is larger than allowed here"));
+    }
+    if (beast::iequals(header[http::field::expect], "100-continue")) {
+      return Continue();
+    }
+    ReadBody();
+  }
+
+  void Continue() {
+    static constexpr std::string_view kText = "HTTP/1.1 100 Continue\r\n\r\n";
+    asio::async_write(stream_, asio::buffer(kText.data(), kText.size()),
+                      [self = shared_from_this()](Error error, std::size_t) {
+                        if (!error) self->ReadBody();
+                      });
+  }
+
+  void ReadBody() {
+    http::async_read(stream_, buffer_, *parser_,
+                     [self = shared_from_this()](Error error, std::size_t) {
+                       self->OnRequest(error);
+                     });
+  }
+
+  void OnRequest(Error error) {
+    if (error) return OnReadError(error);
+    auto message = parser_->release();
+    keep_alive_ = message.keep_alive();
+    is_head_ = message.method() == http::verb::head;
+    request_.body = std::move(message.body());
+    stream_.expires_never();
+    auto job = [self = shared_from_this()] { self->Handle(); };
+    if (!core_->jobs.TryPush(std::move(job))) {
+      Refuse(PlainError(503, "unavailable", "too many requests wait"));
+    }
+  }
+
+  // On the worker thread.
+  void Handle() {
+    core_->frontend->Handle(
+        request_, [self = shared_from_this()](HttpResponse response) {
+          asio::post(self->core_->io,
+                     [self, response = std::move(response)]() mutable {
+                       self->Write(std::move(response));
+                     });
+        });
+  }
+
+  void OnReadError(Error error) {
+    if (error == http::error::header_limit ||
+        error == http::error::buffer_overflow) {
+      return Refuse(PlainError(431, "resource_exhausted",
+                               "the request line and headers are too large"));
+    }
+    if (error == http::error::body_limit) {
+      return Refuse(PlainError(413, "resource_exhausted",
+                               "the body is larger than allowed here"));
+    }
+    const bool is_protocol_error =
+        error.category() ==
+        http::make_error_code(http::error::bad_version).category();
+    if (!is_protocol_error || error == http::error::end_of_stream) {
+      return Close();  // Gone, or too slow.
+    }
+    Refuse(PlainError(400, "invalid_argument", "this is not HTTP/1.1"));
+  }
+
+  // Answers, then closes: what follows on the wire cannot be trusted.
+  void Refuse(HttpResponse response) {
+    keep_alive_ = false;
+    is_head_ = false;
+    Write(std::move(response));
+  }
+
+  void Write(HttpResponse response) {
+    response_ = {};
+    response_.version(11);
+    response_.result(static_cast<unsigned>(response.status));
+    response_.set(http::field::content_type, response.content_type);
+    // Nothing from elsewhere, nothing inline, never in a frame.
+    response_.set("content-security-policy",
+                  "default-src 'none'; script-src 'self'; style-src 'self'; "
+                  "img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+                  "form-action 'self'; frame-ancestors 'none'");
+    response_.set("x-content-type-options", "nosniff");
+    response_.set("referrer-policy", "no-referrer");
+    response_.set("cross-origin-opener-policy", "same-origin");
+    response_.set("cross-origin-resource-policy", "same-origin");
+    response_.set(http::field::cache_control, "no-store");
+    for (const auto& [name, value] : response.headers) {
+      response_.set(name, value);
+    }
+    response_.keep_alive(keep_alive_);
+    response_.content_length(response.body.size());
+    if (!is_head_) response_.body() = std::move(response.body);
+    stream_.expires_after(core_->options.write_timeout);
+    serializer_.emplace(response_);
+    const auto done = [self = shared_from_this()](Error error, std::size_t) {
+      self->OnWritten(error);
+    };
+    if (is_head_) {
+      http::async_write_header(stream_, *serializer_, done);
+    } else {
+      http::async_write(stream_, *serializer_, done);
+    }
+  }
+
+  void OnWritten(Error error) {
+    serializer_.reset();
+    response_ = {};
+    if (error || !keep_alive_ || !core_->acceptor.is_open()) {
+      return FinishWriting();
+    }
+    WaitForRequest(core_->options.idle_timeout);
+  }
+
+  // Says "no more" and lets the peer read what was sent: a close while its
+  // bytes are unread would throw the answer away.
+  void FinishWriting() {
+    Error ignored;
+    stream_.socket().shutdown(Tcp::socket::shutdown_send, ignored);
+    stream_.expires_after(std::chrono::seconds(2));
+    Drain(0);
+  }
+  void Drain(std::size_t drained) {
+    constexpr std::size_t kMaxDrained = 1 << 20;
+    if (drained > kMaxDrained) return Close();
+    buffer_.consume(buffer_.size());
+    stream_.async_read_some(
+        buffer_.prepare(kReadBytes),
+        [self = shared_from_this(), drained](Error error, std::size_t bytes) {
+          if (error) return self->Close();
+          self->Drain(drained + bytes);
+        });
+  }
+
+  const std::shared_ptr<Core> core_;
+  beast::tcp_stream stream_;
+  beast::flat_buffer buffer_;
+  std::optional<http::request_parser<http::string_body>> parser_;
+  HttpRequest request_;
+  http::response<http::string_body> response_;
+  std::optional<http::response_serializer<http::string_body>> serializer_;
+  std::optional<std::list<Connection*>::iterator> idle_place_;
+  bool keep_alive_ = false;
+  bool is_head_ = false;
+};
+
+void AcceptNext(const std::shared_ptr<Core>& core);
+
+void OnAccept(const std::shared_ptr<Core>& core, Error error,
+              Tcp::socket socket) {
+  if (!core->acceptor.is_open()) return;
+  if (error) {
+    // Out of descriptors, mostly: trying at once again would only burn CPU.
+    core->retry.expires_after(std::chrono::milliseconds(100));
+    core->retry.async_wait([core](Error) { AcceptNext(core); });
+    return;
+  }
+  if (core->connections >= core->options.max_connections &&
+      !core->idle.empty()) {
+    core->idle.front()->Close();  // Its socket goes with its pending read.
+  } else if (core->connections >= core->options.max_connections) {
+    static constexpr std::string_view kBusy =
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
+        "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    Error ignored;
+    socket.non_blocking(true, ignored);
+    socket.write_some(asio::buffer(kBusy.data(), kBusy.size()), ignored);
+    socket.shutdown(Tcp::socket::shutdown_both, ignored);
+    return AcceptNext(core);
+  }
+  std::make_shared<Connection>(core, std::move(socket))->Start();
+  AcceptNext(core);
+}
+
+void AcceptNext(const std::shared_ptr<Core>& core) {
+  if (!core->acceptor.is_open()) return;
+  core->acceptor.async_accept([core](Error error, Tcp::socket socket) {
+    OnAccept(core, error, std::move(socket));
+  });
+}
+
+absl::Status Listen(Core* core) {
+  ASSIGN_OR_RETURN(const HostPort where, ParseHostPort(core->options.address));
+  Error error;
+  Tcp::resolver resolver(core->io);
+  const auto found = resolver.resolve(where.host, std::to_string(where.port),
+                                      Tcp::resolver::passive, error);
+  if (!error && !found.empty()) {
+    const Tcp::endpoint endpoint = *found.begin();
+    core->acceptor.open(endpoint.protocol(), error);
+    if (!error) {
+      core->acceptor.set_option(Tcp::acceptor::reuse_address(true), error);
+    }
+    if (!error) core->acceptor.bind(endpoint, error);
+    if (!error) core->acceptor.listen(512, error);
+  }
+  if (!error) return absl::OkStatus();
+  return absl::UnavailableError(fmt::format(
+      "cannot listen on HTTP address '{}': {}. Choose another address, or end "
+      "the program that has it",
+      core->options.address, error.message()));
+}
+
+}  // namespace
+
+class HttpServer::Impl {
+ public:
+  Impl(const HttpServerOptions& options, HttpFrontend* frontend)
+      : core(std::make_shared<Core>(options, frontend)) {}
+
+  void Run() {
+    AcceptNext(core);
+    io_thread = std::thread([this] { core->io.run(); });
+    pthread_setname_np(io_thread.native_handle(), "sr-http");
+    worker = std::thread([this] { Work(); });
+    pthread_setname_np(worker.native_handle(), "sr-http-work");
+  }
+
+  void Work() {
+    while (!core->jobs.Closed()) {
+      for (auto& job : core->jobs.PopBatch(16, std::chrono::seconds(1))) {
+        try {
+          job();
+        } catch (const std::exception& error) {
+          // Of a library (memory); the client sees its connection end.
+          spdlog::error("http handler failed {}", Kv("reason", error.what()));
+        }
+      }
+    }
+    // Waiting jobs hold connections, which hold the queue.
+    while (!core->jobs.PopBatch(16, std::chrono::seconds(0)).empty()) {
+    }
+  }
+
+  void Stop() {
+    if (!io_thread.joinable()) return;
+    asio::post(core->io, [core = core] {
+      Error ignored;
+      core->acceptor.close(ignored);
+      core->retry.cancel();
+      core->io.stop();
+    });
+    core->jobs.Close();
+    io_thread.join();
+    worker.join();
+  }
+
+  const std::shared_ptr<Core> core;
+  int port = 0;
+  std::string host;
+  std::thread io_thread;
+  std::thread worker;
+};
+
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(
+    const HttpServerOptions& options, HttpFrontend* frontend) {
+  RETURN_IF_ERROR(CheckExposure("HTTP", options.address, /*has_tls=*/false,
+                                options.has_tokens, options.insecure));
+  auto impl = std::make_unique<Impl>(options, frontend);
+  RETURN_IF_ERROR(Listen(impl->core.get()));
+  impl->host = ParseHostPort(options.address)->host;
+  Error error;
+  impl->port = impl->core->acceptor.local_endpoint(error).port();
+  impl->Run();
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
+}
+
+HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+HttpServer::~HttpServer() { Stop(); }
+
+int HttpServer::Port() const { return impl_->port; }
+
+std::string HttpServer::Address() const {
+  return impl_->host.find(':') == std::string::npos
+             ? fmt::format("{}:{}", impl_->host, impl_->port)
+             : fmt::format("[{}]:{}", impl_->host, impl_->port);
+}
+
+void HttpServer::Stop() { impl_->Stop(); }
+
+}  // namespace steadyrun
