@@ -80,6 +80,7 @@ class RunWatch {
   const CrashDetector& Crash() const { return crash_; }
   const HangDetector& Hang() const { return hang_; }
   SilenceDetector& Silence() { return silence_; }
+  const SilenceDetector& Silence() const { return silence_; }
   const CheckpointDetector& Checkpoints() const { return checkpoint_; }
 
  private:

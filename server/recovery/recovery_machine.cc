@@ -157,6 +157,7 @@ Advanced ReconsiderPlacing(RunState* state, const RecoveryContext& context,
   Advanced result;
   if (state->phase_deadline != MonoTime::max() &&
       now.mono < state->phase_deadline) {
+    Account(state, CauseOfPhase(*state), now.wall);
     return result;  // Back-off.
   }
   const AttemptId seen = LowestFree(*state, context.cluster);
@@ -385,6 +386,9 @@ Advanced ReconsiderAll(RunState* state, const RecoveryContext& context,
     const RunPhase before = state->phase;
     Append(&result, ReconsiderOnce(state, context, now));
     if (state->phase == before) break;
+    // Checks of the former placement say nothing about the next: the caller
+    // forgets them first.
+    if (before == RunPhase::kVerifying) break;
   }
   return result;
 }

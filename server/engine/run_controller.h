@@ -1,0 +1,182 @@
+#pragma once
+
+// One run: events in, detectors, incidents, recovery, commands out. Holds all
+// that is known about the run; what is durable is in RunState, Incident and
+// Checkpoint and leaves as changes, the rest is told again by the agents'
+// heartbeats after a restart.
+//
+// After every event that concerns the run, Conclude() draws the conclusions at
+// once: nothing that can be decided waits for a tick.
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "proto/messages/messages.h"
+#include "server/detect/run_watch.h"
+#include "server/engine/cluster_source.h"
+#include "server/engine/effect.h"
+#include "server/engine/ledger.h"
+#include "server/engine/step_join.h"
+#include "server/engine/view.h"
+#include "server/incident/incident_book.h"
+#include "server/model/run_state.h"
+#include "server/policy/policy.h"
+#include "server/recovery/recovery_machine.h"
+
+namespace steadyrun {
+
+class RunController {
+ public:
+  // A run just launched, or one from the store (is_restored).
+  RunController(RunState state, Policy policy, EngineCore core,
+                bool is_restored, Now now);
+  // Of a restored run; before the first event.
+  void RestoreIncident(const Incident& incident, Now now);
+  void RestoreCheckpoint(const Checkpoint& checkpoint);
+
+  const RunState& State() const { return state_; }
+  const Ledger& Checkpoints() const { return ledger_; }
+  // Whether a heartbeat of this node may matter to the run.
+  bool Concerns(const NodeEntry& node) const;
+  // Whether the node is kept from other runs.
+  bool Holds(const NodeId& node) const;
+
+  // --- Events. Conclude() must follow.
+  void OnHeartbeat(const NodeEntry& node, Now now, Outcome* out);
+  // True if the report is held: `held` is released when its row is closed.
+  bool OnReport(const NodeEntry& node, const ReportBody& body,
+                const HeldReport& held, Now now, Outcome* out);
+  void OnTick(Now now, Outcome* out);
+  // The service was away or late: what was not heard means nothing.
+  void OnLateTick(Now now);
+  Advanced OnOrder(OperatorOrdered order, Now now, Outcome* out);
+  // A checkpoint that an operator ordered; the agreed step.
+  absl::StatusOr<Step> OnCheckpointOrdered(const std::string& request_id,
+                                           const std::string& why, Now now,
+                                           Outcome* out);
+
+  // Decides what follows, and emits changes and commands.
+  void Conclude(Now now, Outcome* out);
+  // The newest heartbeat of `node` may want commands.
+  void SendCommandsTo(const NodeEntry& node, Now now, Outcome* out);
+
+  RunView View(Now now) const;
+
+ private:
+  struct HandledCause {
+    IncidentKind kind;
+    Culprit culprit;
+    Step step;
+    friend bool operator==(const HandledCause&, const HandledCause&) = default;
+  };
+
+  // run_reports.cc
+  bool IsCurrent(AttemptId attempt) const;
+  bool OnSteps(const StepBlock& block, const HeldReport& held, Now now,
+               Outcome* out);
+  void OnExited(const NodeEntry& node, const RankExited& exit, Now now,
+                Outcome* out);
+  void OnShard(const NodeEntry& node, const CheckpointShard& shard, Now now,
+               Outcome* out);
+  void OnShardBad(const NodeEntry& node, const CheckpointShardBad& bad, Now now,
+                  Outcome* out);
+  void OnResult(const NodeEntry& node, const CommandResult& result, Now now,
+                Outcome* out);
+  void OnVerifyResult(const NodeEntry& node, const CommandResult& result,
+                      Now now, Outcome* out);
+  void OnStartResult(const NodeEntry& node, const CommandResult& result,
+                     Now now);
+  void OnSaveResult(const NodeEntry& node, const CommandResult& result, Now now,
+                    Outcome* out);
+  void OnFinished(const RankFinished& finished);
+  void TakeClosed(std::vector<ClosedRow> closed, Now now, Outcome* out);
+  void AdvanceSteps(Now now, Outcome* out);
+  void CheckEnd(Now now, Outcome* out);
+
+  // run_faults.cc
+  void Book(const Verdicts& verdicts, Now now, Outcome* out);
+  void BookFinding(const Finding& finding, Now now, Outcome* out);
+  void RespondToCondition(const Incident& incident, Now now, Outcome* out);
+  void Decide(Now now, Outcome* out);
+  void DecideOn(const Incident& incident, Now now, Outcome* out);
+  bool MayAct(const Incident& incident, Now now) const;
+  void Blame(const Incident& incident, Now now);
+  void BookFinalCause(Now now, Outcome* out);
+  void CheckNodeLife(const NodeEntry& node, Now now, Outcome* out);
+  void CheckForeignAttempt(Now now, Outcome* out);
+  void CheckDeadlines(Now now, Outcome* out);
+  void IgnoreMassSilence(Now now, Outcome* out);  // Mutation.
+  bool IsSettling(Now now) const;
+
+  // run_controller.cc
+  Advanced Apply(const Trigger& trigger, Now now, Outcome* out);
+  void Execute(const Intent& intent, bool is_ordered, Now now, Outcome* out);
+  void OnPhaseChanged(RunPhase before, Now now, Outcome* out);
+  void BeginAttempt(Now now);
+  void ConsiderSaving(Now now, Outcome* out);
+  void Flush(Now now, Outcome* out);
+  void PageOnce(const std::string& text, Outcome* out);
+  void NoteDecision(const std::string& action, const std::string& reason,
+                    std::int64_t incident, Now now, Outcome* out);
+  void NoteAudit(const std::string& action, const std::string& reason, Now now,
+                 Outcome* out);
+  Step NewestStep() const;
+  WatchedAttempt Watched() const;
+
+  // run_commands.cc
+  void SendCommands(Now now, Outcome* out);
+  void Send(const NodeEntry& node, const NodeFacts& facts, Now now,
+            Outcome* out);
+
+  RunState state_;
+  Policy policy_;
+  EngineCore core_;
+  RecoveryDefects defects_;
+  IncidentBook book_;
+  RunWatch watch_;
+  Ledger ledger_;
+  StepJoin join_;
+
+  std::set<NodeId> placed_;    // Nodes of state_.placement.
+  std::set<NodeId> verified_;  // Read the checkpoint to resume from.
+  std::set<NodeId> saved_;     // Took the present save word.
+  // Open incidents whose present cause has been answered.
+  std::map<std::int64_t, HandledCause> handled_;
+  // Open incidents of an earlier life of this service: no ground to act on
+  // before the evidence shows again.
+  std::set<std::int64_t> unconfirmed_;
+  std::set<NodeId> rebooted_;            // Said once an attempt.
+  std::vector<Finding> start_failures_;  // To be booked.
+
+  struct Sent {
+    SessionId session;
+    std::map<std::string, MonoTime> at;  // command_id -> when.
+  };
+  std::map<NodeId, Sent> sent_;
+
+  bool is_dirty_ = false;       // RunState must be stored now.
+  bool is_soft_dirty_ = false;  // Steps and seconds moved: within a second.
+  bool wants_commands_ = false;
+  bool wants_save_ = false;
+  bool may_be_foreign_ = false;
+  MonoTime flushed_;
+  std::optional<MonoTime> save_passed_;  // All ranks are past save_step.
+  Now paged_phase_;                      // phase_since of the last page.
+
+  // Of the newest row, for people.
+  Step shown_step_ = kNoStep;
+  double loss_ = 0;
+  double grad_norm_ = 0;
+  double tokens_ = 0;
+  std::deque<double> step_seconds_;  // Last kShownSteps.
+  std::vector<double> scratch_;
+};
+inline constexpr std::size_t kShownSteps = 64;
+
+}  // namespace steadyrun

@@ -1,0 +1,321 @@
+// From findings to decisions about one run.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "server/engine/run_controller.h"
+#include "server/incident/inhibition.h"
+#include "server/policy/allowance.h"
+#include "server/recovery/phase_change.h"
+#include "server/recovery/stop_proof.h"
+
+namespace steadyrun {
+
+bool RunController::IsSettling(Now now) const {
+  return now.mono - core_.sessions->Hearing().SettlingSince() <
+         policy_.detect.silence.settle;
+}
+
+void RunController::Book(const Verdicts& verdicts, Now now, Outcome* out) {
+  for (const Finding& finding : verdicts.findings) {
+    BookFinding(finding, now, out);
+  }
+  for (const Finding& finding : std::exchange(start_failures_, {})) {
+    BookFinding(finding, now, out);
+  }
+  for (const Clearance& clearance : verdicts.cleared) {
+    book_.Clear(clearance, now);
+  }
+}
+
+void RunController::BookFinding(const Finding& finding, Now now, Outcome* out) {
+  const Booked booked = book_.Observe(finding, now);
+  if (booked.incident == 0) return;
+  unconfirmed_.erase(booked.incident);
+  const Incident* incident = book_.Find(booked.incident);
+  if (incident == nullptr || !booked.is_new) return;
+  out->log.push_back(fmt::format(
+      "run={} attempt={} incident={} kind={} node={} rank={} step={} "
+      "reason=\"{}\"",
+      state_.spec.run, finding.attempt.value, incident->number,
+      IncidentKindName(incident->kind), incident->culprit.node,
+      incident->culprit.rank.value, incident->step.value, incident->reason));
+  if (!EndsAttempt(incident->kind)) RespondToCondition(*incident, now, out);
+}
+
+// Conditions accompany the run: a page or a save at most.
+void RunController::RespondToCondition(const Incident& incident, Now now,
+                                       Outcome* out) {
+  const KindPolicy& kind = policy_.For(incident.kind);
+  const Remedy remedy = RungOf(kind, 0);
+  const std::string name(RemedyName(remedy));
+  if (kind.mode == Mode::kAct) {
+    if (remedy == Remedy::kSave) wants_save_ = true;
+    if (remedy == Remedy::kPage) {
+      out->effects.push_back(
+          Page{state_.spec.run, incident.number, incident.reason});
+    }
+    if (remedy != Remedy::kNone) book_.SetRemediation(incident.number, name);
+    NoteDecision(name, incident.reason, incident.number, now, out);
+    return;
+  }
+  NoteDecision(std::string(ModeName(kind.mode)),
+               fmt::format("would have been: {}", name), incident.number, now,
+               out);
+  if (kind.mode == Mode::kAdvise) {
+    out->effects.push_back(
+        Page{state_.spec.run, incident.number,
+             fmt::format("{}; advised: {}", incident.reason, name)});
+  }
+}
+
+// Level-triggered: every open incident of the current attempt whose present
+// cause has no answer yet is looked at, until there is one.
+void RunController::Decide(Now now, Outcome* out) {
+  if (!IsLive(state_.phase) && state_.phase != RunPhase::kStopping) return;
+  for (const Incident* open : book_.Open()) {
+    if (!EndsAttempt(open->kind) || open->attempt != state_.attempt) continue;
+    if (unconfirmed_.contains(open->number)) continue;
+    const HandledCause cause{open->kind, open->culprit, open->step};
+    auto it = handled_.find(open->number);
+    if (it != handled_.end() && it->second == cause) continue;
+    if (!MayAct(*open, now)) continue;
+    handled_.insert_or_assign(open->number, cause);
+    DecideOn(Incident(*open), now, out);
+  }
+}
+
+void RunController::DecideOn(const Incident& incident, Now now, Outcome* out) {
+  const KindPolicy& kind = policy_.For(incident.kind);
+  if (kind.mode != Mode::kAct) {
+    const std::string would(RemedyName(RungOf(kind, 0)));
+    NoteDecision(std::string(ModeName(kind.mode)),
+                 fmt::format("would have been: {}", would), incident.number,
+                 now, out);
+    book_.AddTimeline(incident.number,
+                      fmt::format("mode {}: nothing is done; it would have "
+                                  "been: {}",
+                                  ModeName(kind.mode), would),
+                      now);
+    if (kind.mode == Mode::kAdvise) {
+      out->effects.push_back(
+          Page{state_.spec.run, incident.number,
+               fmt::format("{}; advised: {}", incident.reason, would)});
+    }
+    return;
+  }
+  const bool was_stopping = state_.phase == RunPhase::kStopping;
+  const bool is_other = state_.open_incident != incident.number;
+  if (was_stopping && is_other && incident.kind != IncidentKind::kNan) {
+    // One stop answers both.
+    if (state_.after_stop == AfterStop::kRestart) {
+      book_.SetRemediation(incident.number, "restart");
+    }
+    Blame(incident, now);
+    return;
+  }
+  FailureFound found;
+  found.failure = {incident.kind, incident.signature, incident.step};
+  found.incident = incident.number;
+  found.culprit = incident.culprit;
+  found.onset = incident.onset;
+  found.reason = incident.reason;
+  const Advanced advanced = Apply(found, now, out);
+  if (!was_stopping) Blame(incident, now);
+  for (const Intent& intent : advanced.intents) {
+    const auto* decided = std::get_if<Decided>(&intent);
+    if (decided == nullptr) continue;
+    book_.SetRemediation(incident.number, decided->action);
+    if (decided->action == RemedyName(Remedy::kPage)) {
+      out->effects.push_back(
+          Page{state_.spec.run, incident.number, incident.reason});
+    }
+  }
+}
+
+// Nothing automatic begins while most of the run's nodes cannot be heard: it
+// may be us. A crash is a fact for ever; all else also needs a settled view.
+bool RunController::MayAct(const Incident& incident, Now now) const {
+  if (core_.mutation == EngineMutation::kIgnoresMassSilence) return true;
+  const bool is_fact = incident.kind == IncidentKind::kCrash ||
+                       incident.kind == IncidentKind::kNan;
+  if (!is_fact && IsSettling(now)) return false;
+  const auto nodes = static_cast<double>(state_.placement.size());
+  double silent = 0;
+  for (const NodeAssignment& assignment : state_.placement) {
+    const NodeEntry* node = core_.sessions->FindNode(assignment.node);
+    if (node == nullptr || !node->IsConnected()) ++silent;
+  }
+  // Of a run on one node nobody else can tell; the silence detector has asked
+  // the rest of the cluster.
+  if (nodes <= 1) {
+    return silent == 0 || incident.kind == IncidentKind::kNodeLost;
+  }
+  return silent <= policy_.detect.silence.mass_share * nodes;
+}
+
+void RunController::Blame(const Incident& incident, Now now) {
+  NodeEntry* node = core_.sessions->FindNode(incident.culprit.node);
+  if (node == nullptr) return;
+  NodeRecord& record = node->record;
+  ++record.incidents;
+  core_.sessions->NoteRecordDue(node);
+  // A process that dies speaks against the program as much as against the
+  // machine; a machine that is gone speaks against itself.
+  if (incident.kind != IncidentKind::kNodeLost) return;
+  record.blamed.push_back(now.wall);
+  constexpr std::size_t kMaxBlamed = 16;
+  if (record.blamed.size() > kMaxBlamed) {
+    record.blamed.erase(record.blamed.begin());
+  }
+  if (!record.is_quarantined &&
+      IsToBeQuarantined(policy_.quarantine, record.blamed, now.wall)) {
+    record.is_quarantined = true;
+    record.quarantine_reason = fmt::format("lost {} times lately, last: {}",
+                                           record.blamed.size(), incident.Id());
+  }
+}
+
+// All nodes are proved stopped: no more evidence can come.
+void RunController::BookFinalCause(Now now, Outcome* out) {
+  for (const Finding& finding : watch_.FinalCrash()) {
+    BookFinding(finding, now, out);
+  }
+  for (const Incident* open : book_.Open()) {
+    if (open->number != state_.open_incident) {
+      // Booked with the final attribution; the stop has answered it.
+      if (EndsAttempt(open->kind) && !handled_.contains(open->number)) {
+        handled_[open->number] = {open->kind, open->culprit, open->step};
+        book_.SetRemediation(open->number, "restart");
+      }
+      continue;
+    }
+    // The record follows, so that equal failures are seen to be equal.
+    if (state_.restarts.empty()) continue;
+    RestartRecord& record = state_.restarts.back();
+    if (record.attempt != open->attempt) continue;
+    record.kind = open->kind;
+    record.signature = open->signature;
+    record.step = open->step;
+    is_dirty_ = true;
+  }
+}
+
+// --- What no detector sees.
+
+void RunController::CheckNodeLife(const NodeEntry& node, Now now,
+                                  Outcome* out) {
+  for (const NodeRunState& run : node.state.runs) {
+    if (run.run == state_.spec.run &&
+        (run.started > state_.attempt || run.floor > state_.attempt.Next())) {
+      may_be_foreign_ = true;
+    }
+  }
+  if (!IsLive(state_.phase) || !placed_.contains(node.record.node)) return;
+  for (const NodeAssignment& assignment : state_.placement) {
+    if (assignment.node != node.record.node) continue;
+    if (assignment.boot_id == node.state.boot_id) return;
+    if (!rebooted_.insert(assignment.node).second) return;
+    Finding finding = MakeFinding(IncidentKind::kNodeLost, Watched(), now);
+    finding.culprit.node = assignment.node;
+    finding.step = NewestStep();
+    finding.is_independent = true;
+    finding.reason = fmt::format(
+        "{} came back with another life: it was restarted, or its agent lost "
+        "its state; its ranks are gone",
+        assignment.node);
+    finding.evidence = {fmt::format("boot_id was {}, is {}", assignment.boot_id,
+                                    node.state.boot_id)};
+    finding.signature = "rebooted";
+    BookFinding(finding, now, out);
+    return;
+  }
+}
+
+void RunController::CheckForeignAttempt(Now now, Outcome* out) {
+  may_be_foreign_ = false;
+  // Who runs what, of the newest attempt there is.
+  AttemptId newest = state_.attempt;
+  std::map<std::int32_t, NodeAssignment> by_node_rank;
+  std::int32_t alive = 0;
+  for (const auto& [name, node] : core_.sessions->Nodes()) {
+    if (!node.IsConnected()) continue;
+    for (const NodeRunState& run : node.state.runs) {
+      if (run.run != state_.spec.run || run.started <= state_.attempt) continue;
+      may_be_foreign_ = true;  // Until it is settled, look again.
+      if (run.started > newest) {
+        newest = run.started;
+        by_node_rank.clear();
+        alive = 0;
+      }
+      if (run.started != newest) continue;
+      for (const RankState& rank : run.ranks) {
+        if (rank.attempt != newest || rank.life == RankLife::kExited) continue;
+        ++alive;
+        const std::int32_t node_rank =
+            rank.rank.value / std::max(1, state_.spec.ranks_per_node);
+        by_node_rank[node_rank] = {name, node_rank, node.state.boot_id,
+                                   StopProof::kNone};
+      }
+    }
+  }
+  if (newest <= state_.attempt || alive != state_.spec.WorldSize()) return;
+  ForeignAttemptFound found;
+  found.attempt = newest;
+  for (auto& [node_rank, assignment] : by_node_rank) {
+    found.placement.push_back(std::move(assignment));
+  }
+  if (static_cast<std::int32_t>(found.placement.size()) != state_.spec.nodes) {
+    return;
+  }
+  Apply(found, now, out);
+}
+
+void RunController::CheckDeadlines(Now now, Outcome* out) {
+  if (state_.phase == RunPhase::kStarting &&
+      now.mono >= state_.phase_deadline) {
+    Finding finding =
+        MakeFinding(IncidentKind::kStartFailed, Watched(), state_.phase_since);
+    finding.reason = fmt::format(
+        "Attempt {} made no first step on all ranks within {:.0f} s",
+        state_.attempt.value, ToSeconds(now.mono - state_.phase_since.mono));
+    finding.signature = "no_first_step";
+    BookFinding(finding, now, out);
+  }
+  if (state_.phase == RunPhase::kStopping &&
+      now.mono - state_.phase_since.mono >= policy_.timeouts.stop) {
+    RunState probe = state_;
+    const ProofSummary proofs =
+        UpdateProofs(&probe, core_.cluster->View(now), policy_);
+    PageOnce(fmt::format("run {}: attempt {} is not proved stopped on {}; "
+                         "nothing is started before it is",
+                         state_.spec.run, state_.attempt.value, proofs.missing),
+             out);
+  }
+  if (IsLive(state_.phase) && watch_.Silence().TakeMassPage(now.mono)) {
+    out->effects.push_back(
+        Page{state_.spec.run, 0,
+             fmt::format("run {}: most of its nodes are silent at once; the "
+                         "network or this service is suspected, nothing is "
+                         "done",
+                         state_.spec.run)});
+  }
+}
+
+// Mutation: takes the silence of any node for its loss.
+void RunController::IgnoreMassSilence(Now now, Outcome* out) {
+  if (!IsLive(state_.phase)) return;
+  for (const NodeAssignment& assignment : state_.placement) {
+    const Duration silence =
+        core_.sessions->Hearing().Silence(assignment.node, now.mono);
+    if (silence < policy_.detect.silence.silent_after) continue;
+    Finding finding = MakeFinding(IncidentKind::kNodeLost, Watched(), now);
+    finding.culprit.node = assignment.node;
+    finding.reason = "mutation";
+    BookFinding(finding, now, out);
+  }
+}
+
+}  // namespace steadyrun
