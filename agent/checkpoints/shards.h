@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -26,14 +27,17 @@ ShardHashed HashShard(CheckpointShard shard);
 ShardsVerified RunVerifyShards(const VerifyShards& order);
 
 // Watches the newest shards of each run for bytes that change after they were
-// reported: stat first, a new hash only when the stat has changed.
+// reported: stat first, and a new hash only when the stat has changed and
+// stayed the same for one pass, so that a file which is being written over (a
+// trainer that keeps one file) is not judged half-way. An older shard that is
+// gone was removed by the trainer, which is its right.
 // Not thread-safe: owned by the worker.
 class ShardWatch {
  public:
-  // Keeps the newest `steps_kept` steps of a run on this node.
+  // Keeps the newest `steps_kept` (attempt, step) of a run on this node.
   explicit ShardWatch(std::size_t steps_kept = 3) : steps_kept_(steps_kept) {}
 
-  // After HashShard succeeded.
+  // After HashShard succeeded. Replaces what was known of the same path.
   void Add(const CheckpointShard& shard);
   void Forget(const RunId& run);
   // One pass over all; each bad shard is told once.
@@ -43,10 +47,14 @@ class ShardWatch {
  private:
   struct Watched {
     CheckpointShard shard;
-    std::string stamp;  // What stat says: size, mtime, ctime, inode.
+    std::string good_stamp;  // What stat said when the bytes were right.
+    std::string last_stamp;  // What it said in the last pass.
   };
-  // By run, step, rank, path.
-  using Key = std::tuple<RunId, Step, Rank, std::string>;
+  using Age = std::pair<AttemptId, Step>;
+  using Key = std::tuple<RunId, Age, Rank, std::string>;
+
+  std::optional<Age> NewestOf(const RunId& run) const;
+
   std::size_t steps_kept_;
   std::map<Key, Watched> shards_;
 };

@@ -19,12 +19,17 @@ namespace steadyrun::agent {
 class LogStepReader {
  public:
   // INVALID_ARGUMENT formats are refused by IsKnownLogFormat first.
+  // Reads on where an earlier reader committed its position, in
+  // <path>.cursor.
   LogStepReader(RunId run, AttemptId attempt, Rank rank, std::string path,
                 LogFollowerOptions options = {});
 
   std::vector<Event> Poll(Now now);
   // After the rank has ended: with its last, unfinished line.
   std::vector<Event> Drain(Now now);
+
+  // As RecorderSet::CommitCursors.
+  void CommitCursor();
 
   Step last_step() const { return last_step_; }  // kNoStep: none yet.
   // Not read because the log came faster than the budget.
@@ -36,9 +41,10 @@ class LogStepReader {
   RunId run_;
   AttemptId attempt_;
   Rank rank_;
+  std::string cursor_path_;
+  LogPosition committed_;
   LogFollower follower_;
   Step last_step_ = kNoStep;
-  std::int64_t last_tokens_ = -1;
 };
 
 // "" (none) and "megatron".
