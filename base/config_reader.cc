@@ -1,13 +1,9 @@
 #include "base/config_reader.h"
 
-// The header's own functions in the flavour that throws nothing.
-#define TOML_HEADER_ONLY 1
-#define TOML_EXCEPTIONS 0
-#define TOML_ENABLE_FORMATTERS 0
 #include <spdlog/fmt/fmt.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -15,6 +11,28 @@
 #include <tuple>
 
 #include "base/nearest_word.h"
+
+// toml++ 3.3 asserts what text can break ("[=1]"), which with NDEBUG becomes an
+// assumption: undefined behaviour on a typing error. So its assertions are
+// made to throw here, whatever the build, and are caught where it is called.
+// The only file that includes it: other settings elsewhere would mix.
+namespace steadyrun {
+namespace {
+struct ParserGaveUp {};
+[[noreturn]] void GiveUp() { throw ParserGaveUp(); }
+}  // namespace
+}  // namespace steadyrun
+#pragma push_macro("NDEBUG")
+#undef NDEBUG
+#define TOML_ASSERT(expr)             \
+  do {                                \
+    if (!(expr)) steadyrun::GiveUp(); \
+  } while (false)
+#define TOML_HEADER_ONLY 1
+#define TOML_EXCEPTIONS 0
+#define TOML_ENABLE_FORMATTERS 0
+#include <toml++/toml.h>
+#pragma pop_macro("NDEBUG")
 
 namespace steadyrun {
 namespace {
@@ -68,7 +86,8 @@ std::string Describe(const toml::node& node) {
     case toml::node_type::integer:
       return fmt::format("{}", node.as_integer()->get());
     case toml::node_type::floating_point:
-      return fmt::format("{}", node.as_floating_point()->get());
+      // Never like a whole number: "found 10" where one is expected confuses.
+      return fmt::format("{:#}", node.as_floating_point()->get());
     case toml::node_type::boolean:
       return node.as_boolean()->get() ? "true" : "false";
     case toml::node_type::date:
@@ -79,6 +98,29 @@ std::string Describe(const toml::node& node) {
       return "a date and time";
   }
   return "something else";
+}
+
+// The first table header whose name begins with no letter of a name: what the
+// parser gives up on. Line 0 when there is none.
+toml::source_position FindBadHeader(std::string_view text) {
+  toml::source_position at = {1, 1};
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    const auto open = line.find_first_not_of(" \t");
+    if (open != std::string_view::npos && line[open] == '[') {
+      const auto name = line.find_first_not_of("[ \t", open);
+      const char c = name == std::string_view::npos ? '\n' : line[name];
+      if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_' &&
+          c != '-' && c != '"' && c != '\'') {
+        at.column =
+            static_cast<toml::source_index>(1 + std::min(name, line.size()));
+        return at;
+      }
+    }
+    ++at.line;
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+  }
+  return {};
 }
 
 constexpr std::string_view kDurationForm =
@@ -96,16 +138,25 @@ class ConfigReader::Impl {
                           text.size(), kMaxConfigBytes));
       return;
     }
-    toml::parse_result result = toml::parse(text, std::string_view(file));
-    if (!result) {
-      has_syntax_error = true;
+    Parse(text);
+  }
+
+  void Parse(std::string_view text) {
+    try {
+      toml::parse_result result = toml::parse(text, std::string_view(file));
+      if (result) {
+        root = std::move(result).table();
+        return;
+      }
       const toml::parse_error& error = result.error();
       Add(error.source().begin,
           fmt::format("syntax error: {}",
                       Clean(error.description(), kMaxSyntaxShown)));
-      return;
+    } catch (const ParserGaveUp&) {
+      Add(FindBadHeader(text),
+          "syntax error: expected the name of a table after '['");
     }
-    root = std::move(result).table();
+    has_syntax_error = true;
   }
 
   const toml::node* Find(std::string_view key) const {
@@ -394,18 +445,24 @@ std::string ConfigReader::Impl::Suggest(const std::string& parent,
   std::map<std::string, std::string> elsewhere;  // Last name -> whole key.
   for (const std::string& key : known) {
     const auto dot = key.rfind('.');
-    elsewhere.emplace(dot == std::string::npos ? key : key.substr(dot + 1),
-                      key);
+    const std::string last =
+        dot == std::string::npos ? key : key.substr(dot + 1);
+    // A name of several tables names none of them.
+    if (!elsewhere.emplace(last, key).second) elsewhere[last] = "";
     if (!key.starts_with(prefix)) continue;
     const std::string rest = key.substr(prefix.size());
     here.insert(rest.substr(0, rest.find('.')));
   }
   const std::string near = NearestWord(name, {here.begin(), here.end()});
   if (!near.empty()) return fmt::format(" (did you mean '{}'?)", near);
-  // The right name in the wrong table.
-  const auto same = elsewhere.find(std::string(name));
-  if (same != elsewhere.end()) {
-    return fmt::format(" (did you mean '{}'?)", same->second);
+  // The right name, or nearly, in the wrong table.
+  std::vector<std::string> names;
+  for (const auto& [last, key] : elsewhere) {
+    if (!key.empty()) names.push_back(last);
+  }
+  const auto other = elsewhere.find(NearestWord(name, names));
+  if (other != elsewhere.end()) {
+    return fmt::format(" (did you mean '{}'?)", other->second);
   }
   if (here.empty()) return "";
   std::vector<std::string> shown(here.begin(), here.end());

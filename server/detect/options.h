@@ -13,7 +13,7 @@ namespace steadyrun {
 
 // [detect.hang]: see hang_detector.h for the model.
 struct HangOptions {
-  // `minimum`, 10 s; `maximum`, 30 min. The deadline of a step lies between.
+  // `timeout`, 10 s; `timeout_max`, 30 min: a step's deadline lies between.
   // Below 10 s, pauses of a busy machine and undeclared saves come into reach.
   Duration minimum{std::chrono::seconds(10)};
   Duration maximum{std::chrono::minutes(30)};

@@ -96,14 +96,14 @@ void ReadRestart(ConfigReader& reader, Policy& policy) {
 }
 
 void ReadHang(ConfigReader& reader, HangOptions& hang) {
-  reader.ReadDuration("detect.hang.minimum", &hang.minimum,
+  reader.ReadDuration("detect.hang.timeout", &hang.minimum,
                       {seconds(1), hours(24)});
-  reader.ReadDuration("detect.hang.maximum", &hang.maximum,
+  reader.ReadDuration("detect.hang.timeout_max", &hang.maximum,
                       {seconds(1), hours(24)});
   if (hang.minimum > hang.maximum) {
-    reader.AddError("detect.hang.minimum",
-                    fmt::format("'detect.hang.minimum' ({}) must not exceed "
-                                "'detect.hang.maximum' ({})",
+    reader.AddError("detect.hang.timeout",
+                    fmt::format("'detect.hang.timeout' ({}) must not exceed "
+                                "'detect.hang.timeout_max' ({})",
                                 FormatDuration(hang.minimum),
                                 FormatDuration(hang.maximum)));
   }

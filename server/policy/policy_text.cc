@@ -107,8 +107,8 @@ void WriteDetect(const DetectOptions& detect, Writer& out) {
   const HangOptions& hang = detect.hang;
   out.Table("detect.hang",
             "No rank advances: deadline of a step, from its recent times.");
-  out.Value("minimum", hang.minimum, "shorter: pauses become hangs");
-  out.Value("maximum", hang.maximum);
+  out.Value("timeout", hang.minimum, "at least; shorter: pauses become hangs");
+  out.Value("timeout_max", hang.maximum, "at most");
   out.Value("factor", hang.factor, "times the 99 % quantile of step times");
   out.Value("warm_up", hang.warm_up, "at least, in the first steps");
   out.Value("stopped", hang.stopped, "when a process is in state T");
