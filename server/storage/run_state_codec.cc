@@ -157,6 +157,7 @@ void EncodePlain(const RunState& state, v1::StoredRunState* out) {
   out->set_save_margin_doublings(state.save_margin_doublings);
   out->set_restarts_without_progress(state.restarts_without_progress);
   out->set_guard_from(state.guard_from.value);
+  out->set_avoid_node(state.avoid_node);
   out->set_open_incident(state.open_incident);
   out->set_incidents(state.incidents);
   out->set_created_unix_ms(ToUnixMillis(state.created));
@@ -187,6 +188,7 @@ void DecodePlain(const v1::StoredRunState& in, RunState* state) {
   state->save_margin_doublings = in.save_margin_doublings();
   state->restarts_without_progress = in.restarts_without_progress();
   state->guard_from = AttemptId{in.guard_from()};
+  state->avoid_node = in.avoid_node();
   state->open_incident = in.open_incident();
   state->incidents = in.incidents();
   state->created = FromUnixMillis(in.created_unix_ms());
