@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What run.step() costs a training loop in Python, beyond the call itself.
+"""What run.step() costs a training loop in Python, beyond the call itself,
+and srun_step() in C (the whole call).
 
 Prints one line a case: nanoseconds per call, median and 99th percentile of
 batches back to back, and paced at one call each 0.5 ms as a loop would. The
@@ -10,6 +11,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -69,6 +71,24 @@ def paced(call, calls=2000, interval_ns=500_000):
     return per_call[calls // 2], per_call[int(calls * 0.99)]
 
 
+def measure_c(folder):
+    """The C header's numbers, by a program compiled here."""
+    program = os.path.join(folder, "sdk_step")
+    root = os.path.abspath(os.path.join(HERE, "..", ".."))
+    subprocess.run(
+        ["cc", "-std=gnu11", "-O2", "-I", root, "-o", program,
+         os.path.join(HERE, "sdk_step.c")],
+        check=True,
+    )
+    path = os.path.join(folder, "recorder-c")
+    make_recorder(path)
+    output = subprocess.run(
+        [program], check=True, capture_output=True, text=True,
+        env=dict(os.environ, STEADYRUN_RECORDER=path, STEADYRUN_ATTEMPT=""),
+    ).stdout
+    return json.loads(output)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
@@ -108,6 +128,7 @@ def main():
                 "paced_ns": round(slow - base_slow),
                 "paced_p99_ns": round(slow_99 - base_slow),
             }
+        results["in_c"] = measure_c(folder)
         inactive = Run()
         cost, _ = back_to_back(
             lambda i: inactive.step(i, loss=2.5, grad_norm=1.5, tokens=512)

@@ -214,6 +214,11 @@ class Scenario:
             "a report", lambda: self.client.query("report", RUN), 30
         )
 
+    def stored_steps(self):
+        """Steps the service has in its database, once each."""
+        series = self.client.get("api/v1/runs/%s/steps?buckets=1000" % RUN)
+        return [int(step) for step in series["step"]]
+
     def act(self, *words):
         """An operator's command, with a reason; CompletedProcess."""
         return self.client.command(*words, "--reason", "e2e test")

@@ -7,7 +7,7 @@ unbroken run, the first cause is named, and what need not be acted on is not.
 import unittest
 
 from report_checks import ReportTest
-from scenario import RUN, Scenario
+from scenario import Scenario
 
 
 def fault(kind, step=40, **keys):
@@ -140,10 +140,7 @@ class KillServerTest(ReportTest):
         with Scenario(script, steps=140) as scenario:
             report = scenario.run()
             self.check_undisturbed(scenario, report)
-            series = scenario.client.get(
-                "api/v1/runs/%s/steps?max_buckets=1000" % RUN
-            )
-            self.assertEqual(series["step"], list(range(1, 141)))
+            self.assertEqual(scenario.stored_steps(), list(range(1, 141)))
 
 
 class CutAgentTest(ReportTest):
@@ -152,10 +149,7 @@ class CutAgentTest(ReportTest):
         with Scenario(script, steps=260) as scenario:
             report = scenario.run()
             self.check_undisturbed(scenario, report, "agent_lost")
-            series = scenario.client.get(
-                "api/v1/runs/%s/steps?max_buckets=1000" % RUN
-            )
-            self.assertEqual(series["step"], list(range(1, 261)))
+            self.assertEqual(scenario.stored_steps(), list(range(1, 261)))
 
 
 class CorruptCheckpointTest(ReportTest):
@@ -189,10 +183,7 @@ class FillDiskTest(ReportTest):
         with Scenario(script, steps=200) as scenario:
             report = scenario.run()
             self.check_undisturbed(scenario, report, "storage")
-            series = scenario.client.get(
-                "api/v1/runs/%s/steps?max_buckets=1000" % RUN
-            )
-            self.assertEqual(series["step"], list(range(1, 201)))
+            self.assertEqual(scenario.stored_steps(), list(range(1, 201)))
 
 
 class NoFaultTest(ReportTest):

@@ -78,7 +78,7 @@ class Progress:
             self._tell_step(view, now)
 
     def _tell_step(self, view, now):
-        step = view.get("step", -1)
+        step = max(0, int(view.get("step", 0)))
         began, before = self._last_step
         rate = max(0, step - before) / max(0.001, now - began)
         self._last_step = (now, step)
@@ -89,7 +89,7 @@ class Progress:
                     view.get("attempt"), view.get("incidents")))
 
     def _tell_incidents(self):
-        found = self.client.get("api/v1/incidents?run=" + self.run)
+        found = self.client.get("api/v1/runs/%s/incidents" % self.run)
         for incident in (found or {}).get("incidents", ()):
             state = incident.get("state")
             if self._told.get(incident.get("id")) == state:

@@ -13,7 +13,10 @@ class ServiceClient:
         self.page = "http://127.0.0.1:%d/" % http_port
 
     def get(self, path, timeout=2.0):
-        """JSON of the HTTP port; None while the service does not answer."""
+        """JSON of the HTTP port; None while the service does not answer.
+
+        64-bit integers come as strings, as protobuf's JSON has them.
+        """
         try:
             with urllib.request.urlopen(
                 self.page + path, timeout=timeout
