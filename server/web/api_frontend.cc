@@ -170,6 +170,9 @@ class ApiFrontend::Impl {
   absl::StatusOr<HttpResponse> HandleApi(const HttpRequest& request) const {
     const auto parts =
         Split(std::string_view(request.path).substr(kApiPrefix.size()));
+    if (parts.empty()) {
+      return absl::NotFoundError("nothing is served at this path");
+    }
     if (parts.size() == 1) return HandleList(request, parts[0]);
     if (parts[0] == "runs" && parts.size() == 2) {
       v1::GetRunRequest get;

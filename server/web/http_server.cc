@@ -14,11 +14,15 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <list>
+#include <map>
 #include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/ascii.h"
+#include "absl/synchronization/mutex.h"
 #include "base/bounded_queue.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
@@ -37,8 +41,7 @@ using Error = boost::system::error_code;
 
 class Connection;
 
-// What connections share. Only `jobs` and `connections` are used beside the
-// I/O thread.
+// What connections share; on the I/O thread, unless said otherwise.
 struct Core {
   Core(const HttpServerOptions& server_options, HttpFrontend* served)
       : options(server_options),
@@ -53,9 +56,18 @@ struct Core {
   Tcp::acceptor acceptor;
   asio::steady_timer retry;
   std::list<Connection*> idle;  // Between requests; longest idle first.
-  std::atomic<std::size_t> connections = 0;  // The last owner may be a worker.
   // Handlers run on the worker thread.
   BoundedQueue<std::function<void()>> jobs;
+  std::atomic<bool> stopped = false;
+
+  // All that live; the last owner may be on any thread.
+  absl::Mutex mutex;
+  std::map<Connection*, std::weak_ptr<Connection>> connections
+      ABSL_GUARDED_BY(mutex);
+  std::size_t Count() ABSL_LOCKS_EXCLUDED(mutex) {
+    absl::MutexLock lock(&mutex);
+    return connections.size();
+  }
 };
 
 HttpResponse PlainError(int status, std::string_view code,
@@ -75,12 +87,19 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Connection(std::shared_ptr<Core> core, Tcp::socket socket)
       : core_(std::move(core)),
         stream_(std::move(socket)),
-        buffer_(core_->options.max_header_bytes + kReadBytes) {
-    ++core_->connections;
+        buffer_(core_->options.max_header_bytes + kReadBytes) {}
+  ~Connection() {
+    absl::MutexLock lock(&core_->mutex);
+    core_->connections.erase(this);
   }
-  ~Connection() { --core_->connections; }
 
-  void Start() { WaitForRequest(core_->options.read_timeout); }
+  void Start() {
+    {
+      absl::MutexLock lock(&core_->mutex);
+      core_->connections.emplace(this, weak_from_this());
+    }
+    WaitForRequest(core_->options.read_timeout);
+  }
   void Close() {
     LeaveIdle();
     Error ignored;
@@ -116,7 +135,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     parser_.emplace();
     parser_->header_limit(
         static_cast<std::uint32_t>(core_->options.max_header_bytes));
-    parser_->body_limit(0);
+    parser_->body_limit(std::uint64_t{1} << 40);  // Until the route is known.
     stream_.expires_after(core_->options.read_timeout);
     http::async_read_header(
         stream_, buffer_, *parser_,
@@ -192,6 +211,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Handle() {
     core_->frontend->Handle(
         request_, [self = shared_from_this()](HttpResponse response) {
+          if (self->core_->stopped) return;
           asio::post(self->core_->io,
                      [self, response = std::move(response)]() mutable {
                        self->Write(std::move(response));
@@ -310,10 +330,9 @@ void OnAccept(const std::shared_ptr<Core>& core, Error error,
     core->retry.async_wait([core](Error) { AcceptNext(core); });
     return;
   }
-  if (core->connections >= core->options.max_connections &&
-      !core->idle.empty()) {
+  if (core->Count() >= core->options.max_connections && !core->idle.empty()) {
     core->idle.front()->Close();  // Its socket goes with its pending read.
-  } else if (core->connections >= core->options.max_connections) {
+  } else if (core->Count() >= core->options.max_connections) {
     static constexpr std::string_view kBusy =
         "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
         "Content-Length: 0\r\nConnection: close\r\n\r\n";
@@ -389,15 +408,25 @@ class HttpServer::Impl {
 
   void Stop() {
     if (!io_thread.joinable()) return;
-    asio::post(core->io, [core = core] {
-      Error ignored;
-      core->acceptor.close(ignored);
-      core->retry.cancel();
-      core->io.stop();
-    });
     core->jobs.Close();
-    io_thread.join();
     worker.join();
+    core->stopped = true;
+    asio::post(core->io, [core = core] { CloseAll(core.get()); });
+    io_thread.join();  // Ends once nothing is pending any more.
+  }
+
+  static void CloseAll(Core* core) {
+    Error ignored;
+    core->acceptor.close(ignored);
+    core->retry.cancel();
+    std::vector<std::shared_ptr<Connection>> open;
+    {
+      absl::MutexLock lock(&core->mutex);
+      for (const auto& [address, weak] : core->connections) {
+        if (auto connection = weak.lock()) open.push_back(connection);
+      }
+    }
+    for (const auto& connection : open) connection->Close();
   }
 
   const std::shared_ptr<Core> core;
