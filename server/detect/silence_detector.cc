@@ -183,7 +183,14 @@ SilenceDetector::Judgement SilenceDetector::Judge(const NodeId& node,
     }
     return {Verdict::kNodeLost, heard, "no other node of the run can tell"};
   }
-  const Duration quiet = now - *last;
+  // A witness that has fallen silent itself has seen nothing since: when many
+  // nodes are cut off at once, their silences come up one after the other.
+  MonoTime witnessed = *last;
+  for (const NodeId& other : nodes_) {
+    if (silent_.contains(other)) continue;
+    witnessed = std::max(witnessed, hearing.LastHeard(other));
+  }
+  const Duration quiet = witnessed - *last;
   const std::string standstill = fmt::format(
       "the ranks on other nodes have not advanced for {}", HumanSeconds(quiet));
   const bool has_stepped = progress.MaxStep() != kNoStep;

@@ -11,8 +11,9 @@
 //   more than mass_share of the run's nodes are silent -> mass silence:
 //     nothing is judged; page after mass_page. The network, or this service.
 //   a rank exited on another node                      -> node_lost
-//   the others stopped with it: last advance by h + w, quiet for w, none in a
-//     declared long phase                              -> node_lost
+//   the others stopped with it: last advance by h + w, quiet for w (to the
+//     last word of theirs, not to now), none in a declared long phase
+//                                                      -> node_lost
 //   the others have been quiet for the hang deadline   -> node_lost
 //   no rank ever stepped and silent for `starting`     -> node_lost
 //   the others went on beyond h + w                    -> agent_lost, a

@@ -154,16 +154,17 @@ void Engine::Impl::On(AgentConnected event, Now now, Outcome* out) {
   Welcome welcome;
   welcome.server_epoch = core_.server_epoch;
   welcome.server_id = server_id_;
-  welcome.resume_after = node.acks.Received();
+  // The agent forgets what lies before it: so what is committed, not what has
+  // been received. The rest comes again and is known by its number.
+  welcome.resume_after = node.acked;
   welcome.heartbeat_interval = options_.heartbeat_interval;
   out->effects.push_back(SendWelcome{event.session, std::move(welcome)});
   out->log.push_back(
       fmt::format("node={} session={} connected resume_after={}{}", name,
-                  event.session.value, node.acks.Received().value,
+                  event.session.value, node.acked.value,
                   opened.is_new_life ? " life=new" : ""));
   if (opened.is_new_life) {
-    out->changes.push_back(
-        NodeCursor{name, node.acks.BootId(), node.acks.Received()});
+    out->changes.push_back(NodeCursor{name, node.acks.BootId(), node.acked});
   }
   ObserveNode(node, now, out);
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <utility>
 
 #include "base/ids.h"
 
@@ -26,6 +27,9 @@ class ReportAcks {
  public:
   // A new life of the node's state (boot_id), or the state after loading.
   void Reset(std::string boot_id, ReportSeq acked);
+
+  // The same reports under a new boot_id: the machine booted, its disk stayed.
+  void Rename(std::string boot_id) { boot_id_ = std::move(boot_id); }
 
   const std::string& BootId() const { return boot_id_; }
   bool IsNew(ReportSeq seq) const { return seq > received_; }

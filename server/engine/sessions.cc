@@ -1,6 +1,7 @@
 #include "server/engine/sessions.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace steadyrun {
@@ -14,6 +15,15 @@ std::vector<NodeEntry*> TakeByName(std::vector<NodeEntry*>* list) {
   return taken;
 }
 
+// A boot_id is "<kernel's boot>:<state directory>". Report numbers belong to
+// the latter.
+bool IsSameState(std::string_view one, std::string_view other) {
+  const std::size_t a = one.rfind(':');
+  const std::size_t b = other.rfind(':');
+  return a != std::string_view::npos && b != std::string_view::npos &&
+         one.substr(a) == other.substr(b);
+}
+
 }  // namespace
 
 Sessions::Sessions(const std::vector<NodeRecord>& records,
@@ -25,6 +35,9 @@ Sessions::Sessions(const std::vector<NodeRecord>& records,
   for (const NodeCursor& cursor : cursors) {
     NodeEntry& node = nodes_[cursor.node];
     node.record.node = cursor.node;
+    // The store keeps those of former lives, too.
+    const std::string& present = node.record.boot_id;
+    if (!present.empty() && cursor.boot_id != present) continue;
     node.acks.Reset(cursor.boot_id, cursor.acked);
     node.acked = cursor.acked;
   }
@@ -47,8 +60,13 @@ Sessions::Opened Sessions::Open(SessionId session, NodeState state, Now now) {
   }
   if (node.acks.BootId() != state.boot_id) {
     opened.is_new_life = true;
-    node.acks.Reset(state.boot_id, ReportSeq{0});
-    node.acked = ReportSeq{0};
+    if (IsSameState(node.acks.BootId(), state.boot_id)) {
+      // The machine booted; the spool and its numbers are still the same.
+      node.acks.Rename(state.boot_id);
+    } else {
+      node.acks.Reset(state.boot_id, ReportSeq{0});
+      node.acked = ReportSeq{0};
+    }
   }
   if (node.record.address != state.address ||
       node.record.boot_id != state.boot_id) {

@@ -73,6 +73,14 @@ Advanced FinishStopping(RunState* state, const RecoveryContext& context,
   const std::string why = state->phase_reason;
   const MonoTime hold = state->phase_deadline;
   ClearSave(state);
+  // The next placement takes this one's place in the state, so that an attempt
+  // which may live on somewhere is put on record here.
+  for (const NodeAssignment& assignment : state->placement) {
+    if (assignment.proof != StopProof::kFenced) continue;
+    result.intents.push_back(Decided{
+        "fence", fmt::format("{}: passed over, attempt {} may live on there",
+                             assignment.node, state->attempt.value)});
+  }
   switch (state->after_stop) {
     case AfterStop::kRestart: {
       const AttemptId stopped = state->attempt;

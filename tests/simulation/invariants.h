@@ -120,7 +120,7 @@ class Invariants final : public Watcher {
     Step step;
     Rank rank;
     std::int64_t stamp = 0;
-    bool has_error = false;
+    bool has_error = false;  // Of no consequence.
   };
 
   // invariants_engine.cc
@@ -144,6 +144,8 @@ class Invariants final : public Watcher {
   void CheckPersist(int node, const agent::PersistState& persist,
                     const AgentDisk& disk);
   int IndexOf(const NodeId& node) const;
+  // From here on, attempts up to the present one may live on there.
+  void Fence(const RunState& state, const NodeId& node);
 
   SimContext& context_;
   const SimCluster* cluster_ = nullptr;

@@ -128,6 +128,7 @@ void Invariants::OnReportSpooled(int node, const std::string& boot_id,
     tracked.run = exit->run;
     tracked.attempt = exit->attempt;
     tracked.rank = exit->rank;
+    tracked.has_error = exit->killed_by_agent;  // Ordered: no evidence.
     ++exits_spooled_[{exit->run, exit->attempt, exit->rank}];
   } else if (const auto* shard = std::get_if<CheckpointShard>(&report.body)) {
     tracked.run = shard->run;

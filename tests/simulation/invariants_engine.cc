@@ -104,6 +104,17 @@ void Invariants::OnEngineStep(const Event& event, const Outcome& outcome) {
     }
   }
   for (const Change& change : outcome.changes) {
+    const auto* decision = std::get_if<Decision>(&change);
+    if (decision == nullptr || decision->action != "fence") continue;
+    const NodeId node = decision->reason.substr(0, decision->reason.find(':'));
+    const RunState* run = store_->FindRun(decision->run);
+    if (const auto it = seen_runs_.find(decision->run);
+        it != seen_runs_.end()) {
+      run = &it->second;
+    }
+    if (run != nullptr) Fence(*run, node);
+  }
+  for (const Change& change : outcome.changes) {
     const auto* after = std::get_if<RunState>(&change);
     if (after == nullptr) continue;
     const RunId& name = after->spec.run;
@@ -122,7 +133,7 @@ void Invariants::CheckRunChange(const Event& event, const Outcome& outcome,
                                 const RunState& before, const RunState& after) {
   const bool is_ordered = std::holds_alternative<ActionRequested>(event) ||
                           std::holds_alternative<LaunchRequested>(event);
-  if (!IsLegalPath(before.phase, after.phase, 3)) {
+  if (!IsLegalPath(before.phase, after.phase, 4)) {
     Violate("S17",
             fmt::format("{} -> {} is no edge", RunPhaseName(before.phase),
                         RunPhaseName(after.phase)));
@@ -185,6 +196,10 @@ std::string Invariants::WhyItCouldGoOn(const RunState& before) const {
       cluster_->TruthOf(before.spec.run, before.attempt);
   // An attempt that never came up whole has no training to lose.
   if (truth == nullptr || truth->spawned < before.spec.WorldSize()) return "";
+  // Nor has one before its first step: policy waits less for a silent node.
+  if (truth->step == before.resume_step && HasSilentNode(before, seconds(20))) {
+    return "";
+  }
   if (truth->damaged) return "";
   if (truth->stalled && context_.now() - *truth->stalled >= kLeastStall) {
     return "";

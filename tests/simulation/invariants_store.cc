@@ -34,13 +34,17 @@ int Invariants::IndexOf(const NodeId& node) const {
   return std::stoi(node.substr(node.find('-') + 1));
 }
 
+void Invariants::Fence(const RunState& state, const NodeId& node) {
+  AttemptId& fenced = fenced_[{state.spec.run, IndexOf(node)}];
+  fenced = std::max(fenced, state.attempt);
+}
+
 // `state` is the run while the attempt was being stopped.
 void Invariants::CheckProof(const RunState& state,
                             const NodeAssignment& assignment) {
   const int node = IndexOf(assignment.node);
   if (assignment.proof == StopProof::kFenced) {
-    AttemptId& fenced = fenced_[{state.spec.run, node}];
-    fenced = std::max(fenced, state.attempt);
+    Fence(state, assignment.node);
     return;
   }
   if (assignment.proof == StopProof::kNone) return;
@@ -246,15 +250,14 @@ bool Invariants::IsCommitted(const Tracked& report) const {
   // Stale, or of nothing known here: counted and let go.
   const bool is_stale = run == nullptr || report.attempt != run->attempt ||
                         !IsLivePhase(run->phase);
-  const Report body{};
-  (void)body;
   switch (report.kind) {
     case 0:  // StepBlock
       return is_stale || applied_stamps_.contains(report.stamp) ||
              rows_.contains({report.run, report.attempt, report.step});
     case 1:  // RankExited
-      return run == nullptr || exits_committed_.contains(
-                                   {report.run, report.attempt, report.rank});
+      return run == nullptr || report.has_error ||
+             exits_committed_.contains(
+                 {report.run, report.attempt, report.rank});
     case 2: {  // CheckpointShard
       if (is_stale || report.has_error) return true;
       const Checkpoint* checkpoint =
