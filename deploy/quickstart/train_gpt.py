@@ -329,7 +329,9 @@ class Trainer:
         self.mean = OrderedMean(world_size)
         # DDP's constructor draws nothing, but to be sure of every bit:
         rng = torch.get_rng_state()
-        self.parallel = DistributedDataParallel(self.model)
+        self.parallel = DistributedDataParallel(
+            self.model, broadcast_buffers=False
+        )
         self.parallel.register_comm_hook(self.mean, ordered_mean_hook)
         torch.set_rng_state(rng)
 
