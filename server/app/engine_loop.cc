@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
-#include <set>
 #include <variant>
 #include <vector>
 
@@ -45,24 +44,6 @@ bool IsTelemetryChange(const Change& change) {
          std::holds_alternative<RunState>(change);
 }
 
-// Phases that a transaction writes, each once: names for the failpoints.
-std::vector<std::string_view> PhasesIn(const Outcome& outcome) {
-  std::set<std::string_view> phases;
-  for (const Change& change : outcome.changes) {
-    if (const auto* state = std::get_if<RunState>(&change)) {
-      phases.insert(RunPhaseName(state->phase));
-    }
-  }
-  return {phases.begin(), phases.end()};
-}
-
-void FailpointAt(const std::vector<std::string_view>& phases,
-                 std::string_view where) {
-  for (const std::string_view phase : phases) {
-    Failpoint(fmt::format("engine.{}.{}", phase, where));
-  }
-}
-
 template <typename T>
 void Append(std::vector<T>* to, std::vector<T> from) {
   if (to->empty()) {
@@ -85,6 +66,12 @@ EngineLoop::EngineLoop(EngineLoopOptions options)
 }
 
 EngineLoop::~EngineLoop() { Stop(); }
+
+void EngineLoop::Seed(const Snapshot& snapshot) {
+  for (const RunState& state : snapshot.runs) {
+    phases_[state.spec.run] = {state.phase, state.attempt};
+  }
+}
 
 void EngineLoop::Start() {
   thread_ = std::thread([this] { Run(); });
@@ -195,8 +182,10 @@ EngineLoop::Urgency EngineLoop::UrgencyOf(const Outcome& outcome) {
     if (state == nullptr) continue;
     const auto phase = std::make_pair(state->phase, state->attempt);
     const auto [known, is_new] = phases_.try_emplace(state->spec.run, phase);
-    if (is_new || known->second != phase) urgency = Urgency::kCritical;
+    if (!is_new && known->second == phase) continue;
     known->second = phase;
+    urgency = Urgency::kCritical;
+    entered_.push_back(RunPhaseName(state->phase));
   }
   if (!std::all_of(outcome.effects.begin(), outcome.effects.end(), IsAck)) {
     urgency = std::max(urgency, Urgency::kPrompt);
@@ -226,18 +215,24 @@ void EngineLoop::CommitIfDue() {
 }
 
 void EngineLoop::CommitAndExecute() {
-  const std::vector<std::string_view> phases = PhasesIn(pending_);
-  FailpointAt(phases, "before_commit");
+  FailpointAtEntry("before_commit");
   while (!TryCommit()) {
     if (IsStopping()) return;
     WaitForRetry();
   }
-  FailpointAt(phases, "after_commit");
+  FailpointAtEntry("after_commit");
   const bool was_critical = urgency_ == Urgency::kCritical;
   // Whoever gets a reply sees what it says in the next picture.
   if (was_critical) PublishView();
   ExecuteEffects();
-  FailpointAt(phases, "after_effects");
+  FailpointAtEntry("after_effects");
+  entered_.clear();
+}
+
+void EngineLoop::FailpointAtEntry(std::string_view moment) const {
+  for (const std::string_view phase : entered_) {
+    Failpoint(fmt::format("engine.{}.{}", phase, moment));
+  }
 }
 
 bool EngineLoop::TryCommit() {

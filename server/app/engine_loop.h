@@ -7,8 +7,10 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -18,6 +20,7 @@
 #include "server/engine/effect.h"
 #include "server/engine/event.h"
 #include "server/engine/view.h"
+#include "server/model/snapshot.h"
 #include "server/rpc/backend.h"
 #include "server/storage/store.h"
 
@@ -77,6 +80,9 @@ class EngineLoop final : public EventSink {
   explicit EngineLoop(EngineLoopOptions options);
   ~EngineLoop() override;  // Stop().
 
+  // Before Start: the phases that runs are in already, so that only changes
+  // of them count as such.
+  void Seed(const Snapshot& snapshot);
   void Start();
   // Refuses new events, finishes the one in work, waits for the thread. What
   // was not committed was not acknowledged either.
@@ -111,6 +117,7 @@ class EngineLoop final : public EventSink {
   bool IsCommitDue() const;
   void CommitAndExecute();
   bool TryCommit();
+  void FailpointAtEntry(std::string_view moment) const;
   void WaitForRetry();
   void ExecuteEffects();
   void PublishViewIfWanted();
@@ -128,8 +135,9 @@ class EngineLoop final : public EventSink {
   std::deque<Event> taken_;
   Outcome pending_;
   Urgency urgency_ = Urgency::kNone;
-  Now pending_at_;          // Of the newest event behind it.
-  MonoTime pending_since_;  // Of the oldest.
+  std::vector<std::string_view> entered_;  // Phases that pending_ enters.
+  Now pending_at_;                         // Of the newest event behind it.
+  MonoTime pending_since_;                 // Of the oldest.
   MonoTime next_tick_;
   MonoTime view_made_;
   Duration view_cost_{};

@@ -1,0 +1,37 @@
+#include "server/app/effect_router.h"
+
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace steadyrun {
+
+void EffectRouter::Committed(const Outcome& outcome) {
+  targets_.metrics->Observe(outcome);
+}
+
+void EffectRouter::Execute(Effect effect) {
+  std::visit(
+      [this](auto&& one) {
+        using T = std::decay_t<decltype(one)>;
+        if constexpr (std::is_same_v<T, ReplyToOperator>) {
+          targets_.replies->Execute(one);
+        } else if constexpr (std::is_same_v<T, Page>) {
+          targets_.pager->Execute(one);
+        } else {
+          targets_.sessions->Execute(std::move(one));
+        }
+      },
+      std::move(effect));
+}
+
+void EffectRouter::Tick(Duration lag) {
+  targets_.sessions->Tick();
+  targets_.metrics->ObserveTickLag(lag);
+}
+
+void EffectRouter::CommitTried(Duration took, bool ok) {
+  targets_.metrics->ObserveCommit(took, ok);
+}
+
+}  // namespace steadyrun
