@@ -4,10 +4,13 @@
 //
 //   bench_ingest SERVER_BINARY [saturated|paced|all]
 
+#include <grpcpp/grpcpp.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,10 +19,8 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
-#include <thread>
 
 #include "absl/synchronization/mutex.h"
-#include "base/file.h"
 #include "spdlog/fmt/fmt.h"
 #include "tests/bench/ingest/agent_fleet.h"
 
@@ -27,6 +28,19 @@ extern char** environ;
 
 namespace steadyrun::bench {
 namespace {
+
+// A port that nobody listens on now.
+int FreePort() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  ::bind(fd, reinterpret_cast<sockaddr*>(&address), length);
+  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
+  ::close(fd);
+  return ntohs(address.sin_port);
+}
 
 // A server process with its own directory, ended and removed at the end.
 class ServerProcess {
@@ -36,11 +50,12 @@ class ServerProcess {
     directory_ = ::mkdtemp(directory);
     const std::string data = "--data-dir=" + directory_;
     const std::string log = "--log-file=" + directory_ + "/server.log";
-    // Port 0: the server writes the ports it got into DATA_DIR/ports.json.
+    port_ = FreePort();
+    const std::string grpc = fmt::format("--grpc-listen=127.0.0.1:{}", port_);
     std::string arguments[] = {binary,
                                data,
                                log,
-                               "--grpc-listen=127.0.0.1:0",
+                               grpc,
                                "--http-listen=127.0.0.1:0",
                                "--log-level=warn"};
     char* argv[] = {arguments[0].data(),
@@ -58,19 +73,14 @@ class ServerProcess {
     std::filesystem::remove_all(directory_);
   }
 
-  // host:port, or empty after 20 s.
+  // host:port, or empty if nothing answers there within 20 s.
   std::string WaitForAddress() const {
-    for (int i = 0; i < 400; ++i) {
-      if (auto text = ReadFile(directory_ + "/ports.json"); text.ok()) {
-        const auto at = text->find("\"grpc_port\":");
-        if (at != std::string::npos) {
-          return "127.0.0.1:" +
-                 std::to_string(std::atoi(text->c_str() + at + 12));
-        }
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    }
-    return {};
+    const std::string address = fmt::format("127.0.0.1:{}", port_);
+    const auto channel =
+        grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
+    const bool is_up = channel->WaitForConnected(
+        std::chrono::system_clock::now() + std::chrono::seconds(20));
+    return is_up ? address : "";
   }
 
   double CpuSeconds() const {
@@ -95,6 +105,7 @@ class ServerProcess {
 
  private:
   std::string directory_;
+  int port_ = 0;
   pid_t pid_ = 0;
 };
 
