@@ -224,6 +224,9 @@ void Engine::Impl::On(const AgentReports& event, Now now, Outcome* out) {
                                      gap->to.value, gap->reason));
       continue;
     }
+    if (const auto* exit = std::get_if<RankExited>(&report.body)) {
+      Sessions::NoteExit(node, *exit);
+    }
     auto it = runs_.find(*RunOf(report.body));
     if (it == runs_.end()) continue;  // Of a run long gone: acknowledged.
     RunController& run = *it->second;

@@ -68,6 +68,12 @@ void RunController::RestoreIncident(const Incident& incident, Now now) {
   if (incident.kind != IncidentKind::kNan) {
     unconfirmed_.insert(incident.number);
   }
+  if (state_.phase == RunPhase::kStopping &&
+      incident.attempt == state_.attempt) {
+    // The stop is its answer.
+    handled_[incident.number] = {incident.kind, incident.culprit,
+                                 incident.step};
+  }
 }
 
 void RunController::RestoreCheckpoint(const Checkpoint& checkpoint) {
@@ -255,9 +261,11 @@ void RunController::Execute(const Intent& intent, bool is_ordered, Now now,
           // An operator's own orders are entered where they are taken.
           if (!is_ordered) NoteAudit(i.action, i.reason, now, out);
           book_.AddTimelineToRecovering(i.action + ": " + i.reason, now);
-        } else {
-          static_assert(std::is_same_v<T, StepsLost>);
+        } else if constexpr (std::is_same_v<T, StepsLost>) {
           book_.AddStepsLost(state_.open_incident, i.steps);
+        } else {
+          static_assert(std::is_same_v<T, NodePassedOver>);
+          BookPassedOver(i.node, now, out);
         }
       },
       intent);

@@ -107,6 +107,7 @@ class RunController {
   void DecideOn(const Incident& incident, Now now, Outcome* out);
   bool MayAct(const Incident& incident, Now now) const;
   void Blame(const Incident& incident, Now now);
+  void BookPassedOver(const NodeId& node, Now now, Outcome* out);
   void BookFinalCause(Now now, Outcome* out);
   void CheckNodeLife(const NodeEntry& node, Now now, Outcome* out);
   void CheckForeignAttempt(Now now, Outcome* out);

@@ -12,6 +12,12 @@
 #include "server/recovery/stop_proof.h"
 
 namespace steadyrun {
+namespace {
+
+// Of a start that an agent has refused or could not carry out.
+constexpr std::string_view kRefusedSignature = "start ";
+
+}  // namespace
 
 bool RunController::IsSettling(Now now) const {
   return now.mono - core_.sessions->Hearing().SettlingSince() <
@@ -113,7 +119,6 @@ void RunController::DecideOn(const Incident& incident, Now now, Outcome* out) {
     if (state_.after_stop == AfterStop::kRestart) {
       book_.SetRemediation(incident.number, "restart");
     }
-    Blame(incident, now);
     return;
   }
   FailureFound found;
@@ -123,7 +128,6 @@ void RunController::DecideOn(const Incident& incident, Now now, Outcome* out) {
   found.onset = incident.onset;
   found.reason = incident.reason;
   const Advanced advanced = Apply(found, now, out);
-  if (!was_stopping) Blame(incident, now);
   for (const Intent& intent : advanced.intents) {
     const auto* decided = std::get_if<Decided>(&intent);
     if (decided == nullptr) continue;
@@ -140,7 +144,8 @@ void RunController::DecideOn(const Incident& incident, Now now, Outcome* out) {
 bool RunController::MayAct(const Incident& incident, Now now) const {
   if (core_.mutation == EngineMutation::kIgnoresMassSilence) return true;
   const bool is_fact = incident.kind == IncidentKind::kCrash ||
-                       incident.kind == IncidentKind::kNan;
+                       incident.kind == IncidentKind::kNan ||
+                       incident.signature.starts_with(kRefusedSignature);
   if (!is_fact && IsSettling(now)) return false;
   const auto nodes = static_cast<double>(state_.placement.size());
   double silent = 0;
@@ -178,20 +183,50 @@ void RunController::Blame(const Incident& incident, Now now) {
   }
 }
 
+// A node that was passed over while its run was stopped: whatever its peers
+// died of, it went silent. Told of the attempt that is being left.
+void RunController::BookPassedOver(const NodeId& node, Now now, Outcome* out) {
+  const WatchedAttempt& attempt = watch_.Progress().Attempt();
+  if (watch_.Silence().IsLost(node)) return;
+  const NodeHearing& hearing = core_.sessions->Hearing();
+  const Duration silence = hearing.Silence(node, now.mono);
+  Finding finding = MakeFinding(
+      IncidentKind::kNodeLost, attempt,
+      {hearing.LastHeard(node),
+       now.wall -
+           std::chrono::duration_cast<std::chrono::milliseconds>(silence)});
+  finding.culprit.node = node;
+  finding.step = NewestStep();
+  finding.is_independent = true;
+  finding.reason =
+      fmt::format("Node {} is lost: silent for {} while attempt {} was stopped",
+                  node, HumanSeconds(silence), attempt.attempt.value);
+  finding.evidence = {fmt::format(
+      "{}: last heard {} ago, connection {}", node, HumanSeconds(silence),
+      hearing.IsConnected(node) ? "open" : "closed")};
+  finding.signature = std::string(IncidentKindName(finding.kind));
+  BookFinding(finding, now, out);
+}
+
 // All nodes are proved stopped: no more evidence can come.
 void RunController::BookFinalCause(Now now, Outcome* out) {
   for (const Finding& finding : watch_.FinalCrash()) {
     BookFinding(finding, now, out);
   }
+  const AttemptId stopped = watch_.Progress().Attempt().attempt;
   for (const Incident* open : book_.Open()) {
-    if (open->number != state_.open_incident) {
-      // Booked with the final attribution; the stop has answered it.
-      if (EndsAttempt(open->kind) && !handled_.contains(open->number)) {
-        handled_[open->number] = {open->kind, open->culprit, open->step};
+    if (!EndsAttempt(open->kind) || open->attempt != stopped) continue;
+    Blame(*open, now);
+    // The stop has answered those that became known, or known better, in it.
+    handled_[open->number] = {open->kind, open->culprit, open->step};
+    if (state_.after_stop == AfterStop::kRestart) {
+      if (open->kind == IncidentKind::kNodeLost) {
+        book_.SetRemediation(open->number, "replace_node");
+      } else if (open->remediation == "none") {
         book_.SetRemediation(open->number, "restart");
       }
-      continue;
     }
+    if (open->number != state_.open_incident) continue;
     // The record follows, so that equal failures are seen to be equal.
     if (state_.restarts.empty()) continue;
     RestartRecord& record = state_.restarts.back();

@@ -303,7 +303,7 @@ void RunController::OnStartResult(const NodeEntry& node,
                                       CommandOutcomeName(result.outcome),
                                       result.message)};
       finding.signature =
-          fmt::format("start_{}", CommandOutcomeName(result.outcome));
+          fmt::format("start {}", CommandOutcomeName(result.outcome));
       start_failures_.push_back(std::move(finding));
       return;
     }

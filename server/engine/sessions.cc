@@ -109,6 +109,19 @@ NodeEntry* Sessions::Observe(SessionId session, NodeState state, Now now) {
   return node;
 }
 
+void Sessions::NoteExit(NodeEntry* node, const RankExited& exit) {
+  for (NodeRunState& run : node->state.runs) {
+    if (run.run != exit.run) continue;
+    for (RankState& rank : run.ranks) {
+      if (rank.rank != exit.rank || rank.attempt != exit.attempt) continue;
+      rank.life = RankLife::kExited;
+      rank.exit = exit.exit;
+      rank.killed_by_agent = exit.killed_by_agent;
+      rank.step = std::max(rank.step, exit.step);
+    }
+  }
+}
+
 NodeEntry* Sessions::FindNode(const NodeId& node) {
   auto it = nodes_.find(node);
   return it == nodes_.end() ? nullptr : &it->second;

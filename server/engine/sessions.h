@@ -49,6 +49,9 @@ class Sessions {
   // A heartbeat on a live session.
   NodeEntry* Observe(SessionId session, NodeState state, Now now);
 
+  // A report that a rank is gone is ahead of the next heartbeat, and as sure.
+  static void NoteExit(NodeEntry* node, const RankExited& exit);
+
   NodeEntry* FindNode(const NodeId& node);
   const NodeEntry* FindNode(const NodeId& node) const;
   std::map<NodeId, NodeEntry>& Nodes() { return nodes_; }

@@ -16,6 +16,16 @@ Remedy Chosen(const GuardVerdict& verdict) {
              : verdict.allowance.remedy;
 }
 
+// Whatever else is done: what was saved from a step on that was not finite is
+// not finite either.
+void DistrustPoisoned(const FailureFound& found, Advanced* result) {
+  if (found.failure.kind != IncidentKind::kNan) return;
+  const Step onset = found.failure.step;
+  result->intents.push_back(DistrustFrom{
+      onset, fmt::format("saved at or after the step {} that was not finite",
+                         onset.value)});
+}
+
 // From which checkpoints the run may not resume any more.
 void RollBack(RunState* state, const FailureFound& found, bool is_again,
               Advanced* result) {
@@ -28,9 +38,6 @@ void RollBack(RunState* state, const FailureFound& found, bool is_again,
   }
   const Step onset = found.failure.step;
   state->rollback_below = onset;
-  result->intents.push_back(DistrustFrom{
-      onset, fmt::format("saved at or after the step {} that was not finite",
-                         onset.value)});
   if (is_again && state->resume_step != kNoStep) {
     result->intents.push_back(DistrustCheckpoint{
         state->resume_attempt, state->resume_step,
@@ -41,6 +48,7 @@ void RollBack(RunState* state, const FailureFound& found, bool is_again,
 
 void ApplyRemedy(RunState* state, const FailureFound& found, Remedy remedy,
                  bool is_again, Advanced* result) {
+  DistrustPoisoned(found, result);
   if (remedy == Remedy::kRollback) RollBack(state, found, is_again, result);
   if (remedy == Remedy::kReplaceNode) state->avoid_node = found.culprit.node;
 }
@@ -56,6 +64,7 @@ Advanced Halt(RunState* state, const FailureFound& found,
   Advanced result;
   result.has_changed = true;
   result.reason = fmt::format("halts: {}; {}", why, found.reason);
+  DistrustPoisoned(found, &result);
   AccountFailure(state, found, now);
   EnterStopping(state, AfterStop::kHalt, result.reason, now);
   state->open_incident = found.incident;
@@ -70,6 +79,7 @@ Advanced PauseInstead(RunState* state, const FailureFound& found, Now now) {
   Advanced result;
   result.has_changed = true;
   result.reason = "pauses without its save: " + found.reason;
+  DistrustPoisoned(found, &result);
   AccountFailure(state, found, now);
   EnterStopping(state, AfterStop::kPause, result.reason, now);
   state->open_incident = found.incident;
@@ -116,6 +126,7 @@ Advanced Amend(RunState* state, const FailureFound& found,
   state->open_incident = found.incident;
   const Remedy remedy = Chosen(verdict);
   if (remedy == Remedy::kHalt) {
+    DistrustPoisoned(found, &result);
     state->after_stop = AfterStop::kHalt;
     state->phase_reason =
         fmt::format("halts: {}; {}", verdict.allowance.reason, found.reason);

@@ -107,6 +107,7 @@ PlacementResult ChoosePlacement(const RunState& state,
   std::vector<const NodeFacts*> suspects =
       Spares(state, cluster, policy, Fitness::kLastResort);
   std::vector<std::string> joining;
+  std::vector<std::string> kept;  // Quarantined or blamed, in their own seats.
   std::size_t next_spare = 0;
   std::size_t next_suspect = 0;
   int holes = 0;
@@ -117,6 +118,9 @@ PlacementResult ChoosePlacement(const RunState& state,
       seat = spares[next_spare++];
     } else if (seats.last_resort[i] != nullptr) {
       seat = seats.last_resort[i];
+      kept.push_back(
+          fmt::format("{} ({})", seat->node, Judge(seat, state, policy).why));
+      continue;
     } else if (next_suspect < suspects.size()) {
       seat = suspects[next_suspect++];
     } else {
@@ -140,12 +144,19 @@ PlacementResult ChoosePlacement(const RunState& state,
     placement.nodes.push_back(
         Assign(*seats.seats[i], static_cast<std::int32_t>(i)));
   }
+  std::erase_if(seats.leaving, [&kept](const std::string& node) {
+    return std::find(kept.begin(), kept.end(), node) != kept.end();
+  });
   if (seats.leaving.empty()) {
     placement.reason =
         state.placement.empty() ? "on " + Join(joining) : "on the same nodes";
   } else {
     placement.reason = fmt::format("without {}; with {} in their place",
                                    Join(seats.leaving), Join(joining));
+  }
+  if (!kept.empty()) {
+    placement.reason +=
+        fmt::format(", as no other is there also {}", Join(kept));
   }
   return {std::move(placement), ""};
 }

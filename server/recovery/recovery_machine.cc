@@ -80,6 +80,7 @@ Advanced FinishStopping(RunState* state, const RecoveryContext& context,
     result.intents.push_back(Decided{
         "fence", fmt::format("{}: passed over, attempt {} may live on there",
                              assignment.node, state->attempt.value)});
+    result.intents.push_back(NodePassedOver{assignment.node});
   }
   switch (state->after_stop) {
     case AfterStop::kRestart: {

@@ -110,8 +110,13 @@ struct Decided {
 struct StepsLost {  // By the present incident; the resume step is known now.
   std::int64_t steps = 0;
 };
+// Passed over behind the fence while the attempt was stopped: for all that is
+// known, lost.
+struct NodePassedOver {
+  NodeId node;
+};
 using Intent = std::variant<DistrustCheckpoint, DistrustFrom, PageOperator,
-                            Decided, StepsLost>;
+                            Decided, StepsLost, NodePassedOver>;
 
 // Deliberate defects, see EngineMutation. All off in programs.
 struct RecoveryDefects {

@@ -142,7 +142,10 @@ RunVerdict DescribeRun(const VerdictInput& input) {
   RunVerdict verdict;
   verdict.verdict = Verdict(input, worst);
   verdict.why = worst != nullptr ? worst->reason : input.state.phase_reason;
-  if (IsHeld(input.state.phase)) verdict.why = input.state.phase_reason;
+  // Where the run stands still, what it stands still for comes first.
+  if (IsHeld(input.state.phase) || input.state.phase == RunPhase::kPlacing) {
+    verdict.why = input.state.phase_reason;
+  }
   verdict.next = Next(input);
   return verdict;
 }

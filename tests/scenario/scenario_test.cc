@@ -149,7 +149,7 @@ class Script {
     if (line.Word(1) == "until") {
       return cluster_.RunUntilPhase(line.Word(2))
                  ? ""
-                 : "that phase was not reached within ten minutes";
+                 : "that phase was not reached within half an hour";
     }
     return "run for SECONDS, run to step N, or run until PHASE";
   }

@@ -145,7 +145,7 @@ void ScriptedCluster::Advance(MonoTime until) {
 void ScriptedCluster::RunFor(Duration duration) { Advance(now_ + duration); }
 
 bool ScriptedCluster::RunUntilPhase(const std::string& phase) {
-  const MonoTime limit = now_ + std::chrono::minutes(10);
+  const MonoTime limit = now_ + std::chrono::minutes(30);
   while (now_ < limit) {
     for (const auto& [name, run] : store_.Runs()) {
       if (RunPhaseName(run.phase) == phase) return true;
@@ -156,7 +156,7 @@ bool ScriptedCluster::RunUntilPhase(const std::string& phase) {
 }
 
 bool ScriptedCluster::RunUntilStep(std::int64_t step) {
-  const MonoTime limit = now_ + std::chrono::minutes(10);
+  const MonoTime limit = now_ + std::chrono::minutes(30);
   while (now_ < limit) {
     if (training_.value > 0 && step_ >= step) return true;
     Advance(now_ + kTrainTick);

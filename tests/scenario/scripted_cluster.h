@@ -71,7 +71,7 @@ class ScriptedCluster {
   // --- Time. Both end early only when nothing can happen any more.
   void RunFor(Duration duration);
   // Until the run shows this phase, or all ranks completed this step; false
-  // after ten minutes.
+  // after half an hour.
   bool RunUntilPhase(const std::string& phase);
   bool RunUntilStep(std::int64_t step);
 
