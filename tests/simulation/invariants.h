@@ -138,6 +138,8 @@ class Invariants final : public Watcher {
   void CheckCommittedCheckpoint(const Checkpoint& checkpoint);
   void CheckProof(const RunState& state, const NodeAssignment& assignment);
   void CheckCommand(const Command& command, int node);
+  std::string WhyNotDue(const Command& command, int node,
+                        const RunState& run) const;
   void CheckAck(const AckReports& ack, int node);
   bool IsCommitted(const Tracked& report) const;
   // invariants_agent.cc
@@ -158,12 +160,15 @@ class Invariants final : public Watcher {
   std::map<ServerStore::CheckpointKey, Checkpoint> seen_checkpoints_;
   std::map<std::pair<RunId, std::int64_t>, Incident> seen_incidents_;
   std::map<SessionId, int> sessions_;
+  std::map<SessionId, std::string> session_boots_;
   std::map<int, SessionId> session_of_;  // The newest of each node.
   std::map<int, Duration> heard_;        // Last message the engine took.
   Duration server_started_{};
   Duration last_tick_{};
   Duration late_tick_{};
 
+  // States within the newest transaction, and the one before it.
+  std::map<RunId, std::vector<RunState>> durable_runs_;
   // (run, node) -> attempts up to this one may live on behind the fence.
   std::map<RunNode, AttemptId> fenced_;
   std::map<RunNode, AttemptId> stop_sent_;  // Highest floor ever ordered.
@@ -174,10 +179,18 @@ class Invariants final : public Watcher {
 
   std::vector<std::string> boots_;  // Present boot_id of each node.
   std::vector<std::map<ReportSeq, Tracked>> reports_;  // Not yet dropped.
-  std::set<std::int64_t> applied_stamps_;
+  struct Origin {
+    int node = 0;
+    ReportSeq seq;
+  };
+  std::map<std::int64_t, Origin> origins_;  // By stamp.
+  // Stamp -> epoch of the service that applied it last.
+  std::map<std::int64_t, std::uint64_t> applied_stamps_;
   std::set<std::tuple<RunId, AttemptId, Step>> rows_;
   std::map<std::tuple<RunId, AttemptId, Rank>, int> exits_spooled_;
+  // By the present life of the service.
   std::map<std::tuple<RunId, AttemptId, Rank>, int> exits_committed_;
+  std::set<std::tuple<RunId, AttemptId, Rank>> exits_known_;
   std::map<std::string, int> requests_done_;
   std::map<int, std::deque<Duration>> commands_sent_;
   std::set<int> stale_streams_;

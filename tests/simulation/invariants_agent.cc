@@ -124,6 +124,7 @@ void Invariants::OnReportSpooled(int node, const std::string& boot_id,
     tracked.attempt = block->attempt;
     tracked.step = block->step;
     tracked.stamp = static_cast<std::int64_t>(block->values.back());
+    origins_[tracked.stamp] = {node, report.seq};
   } else if (const auto* exit = std::get_if<RankExited>(&report.body)) {
     tracked.run = exit->run;
     tracked.attempt = exit->attempt;

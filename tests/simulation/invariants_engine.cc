@@ -60,7 +60,10 @@ void Invariants::OnServerStarted(std::uint64_t epoch) {
   seen_runs_.clear();
   seen_checkpoints_ = store_->checkpoints();
   seen_incidents_ = store_->incidents();
+  exits_committed_.clear();
+  durable_runs_.clear();
   sessions_.clear();
+  session_boots_.clear();
   session_of_.clear();
   heard_.clear();
 }
@@ -69,6 +72,7 @@ void Invariants::OnEngineStep(const Event& event, const Outcome& outcome) {
   if (const auto* connected = std::get_if<AgentConnected>(&event)) {
     const int node = IndexOf(connected->hello.state.node);
     sessions_[connected->session] = node;
+    session_boots_[connected->session] = connected->hello.state.boot_id;
     session_of_[node] = connected->session;
     heard_[node] = context_.now();
   } else if (const auto* beat = std::get_if<AgentHeartbeat>(&event)) {

@@ -62,6 +62,15 @@ void Invariants::CheckProof(const RunState& state,
 }
 
 void Invariants::OnCommit(const std::vector<Change>& changes) {
+  durable_runs_.clear();
+  for (const Change& change : changes) {
+    const auto* run = std::get_if<RunState>(&change);
+    if (run == nullptr) continue;
+    std::vector<RunState>& states = durable_runs_[run->spec.run];
+    const RunState* before = store_->FindRun(run->spec.run);
+    if (states.empty() && before != nullptr) states.push_back(*before);
+    states.push_back(*run);
+  }
   for (const Change& change : changes) {
     if (const auto* run = std::get_if<RunState>(&change)) {
       const RunState* before = store_->FindRun(run->spec.run);
@@ -77,6 +86,9 @@ void Invariants::OnCommit(const std::vector<Change>& changes) {
     } else if (const auto* failed = std::get_if<RankFailed>(&change)) {
       const auto key =
           std::tuple(failed->exit.run, failed->exit.attempt, failed->exit.rank);
+      // After a crash of the service what was not acked is applied again, and
+      // the store knows it by its key; within one life it must not be.
+      exits_known_.insert(key);
       if (++exits_committed_[key] > exits_spooled_[key]) {
         Violate("S5",
                 fmt::format("the exit of rank {} of attempt {} is "
@@ -135,11 +147,21 @@ void Invariants::CheckCommittedRow(const StepRow& row) {
     if (!IsAbsent(value)) stamps.insert(static_cast<std::int64_t>(value));
   }
   for (const std::int64_t stamp : stamps) {
-    if (!applied_stamps_.insert(stamp).second) {
-      Violate("S5", fmt::format("a report of step {} of attempt {} is applied "
-                                "twice",
-                                row.step.value, row.attempt.value));
+    const auto [it, is_first] = applied_stamps_.emplace(stamp, store_->epoch());
+    if (is_first) continue;
+    // After a crash of the service what was not acked is applied again, and
+    // the store merges rows by rank; all else is once only.
+    const Origin& origin = origins_[stamp];
+    const bool is_acked =
+        origin.seq <= store_->AckedOf(fmt::format("node-{}", origin.node),
+                                      boots_[origin.node]);
+    if (it->second == store_->epoch() || is_acked) {
+      Violate("S5", fmt::format("report {} of node-{}, step {} of attempt {}, "
+                                "is applied twice",
+                                origin.seq.value, origin.node, row.step.value,
+                                row.attempt.value));
     }
+    it->second = store_->epoch();
   }
 }
 
@@ -171,7 +193,8 @@ void Invariants::OnServerEffect(const Effect& effect, int node) {
     CheckAck(*ack, node);
   } else if (const auto* welcome = std::get_if<SendWelcome>(&effect)) {
     if (welcome->welcome.resume_after >
-        store_->AckedOf(fmt::format("node-{}", node), boots_[node])) {
+        store_->AckedOf(fmt::format("node-{}", node),
+                        session_boots_[welcome->session])) {
       Violate("S4", fmt::format("node-{} is told to resume after {}, more than "
                                 "is committed",
                                 node, welcome->welcome.resume_after.value));
@@ -192,57 +215,63 @@ void Invariants::CheckCommand(const Command& command, int node) {
   if (command.server_epoch != store_->epoch()) {
     Violate("S10", "a command of another epoch than the service's own");
   }
-  const NodeId name = fmt::format("node-{}", node);
-  const RunState* run = store_->FindRun(command.run);
-  if (run == nullptr) {
-    Violate("S8", command.command_id + " of a run that is not stored");
-    return;
-  }
-  const auto fail = [&](std::string_view why) {
-    Violate(
-        "S8",
-        fmt::format("{} leaves while the stored state is {} at attempt {}: {}",
-                    command.command_id, RunPhaseName(run->phase),
-                    run->attempt.value, why));
-  };
-  const NodeAssignment* assignment = FindAssignment(*run, name);
   if (std::holds_alternative<StopCommand>(command.body)) {
     AttemptId& floor = stop_sent_[{command.run, node}];
     floor = std::max(floor, command.attempt);
-    const bool is_running = IsLivePhase(run->phase);
-    if (command.attempt > run->attempt.Next() ||
-        (is_running && command.attempt > run->attempt)) {
-      fail("it fences more than was decided");
-    }
+  }
+  const RunState* stored = store_->FindRun(command.run);
+  if (stored == nullptr) {
+    Violate("S8", command.command_id + " of a run that is not stored");
     return;
+  }
+  std::string why = WhyNotDue(command, node, *stored);
+  // One transaction may hold several states of a run: each was durable when
+  // the commands that follow from it left.
+  for (const RunState& state : durable_runs_[command.run]) {
+    if (!why.empty() && WhyNotDue(command, node, state).empty()) why.clear();
+  }
+  if (why.empty()) return;
+  Violate("S8",
+          fmt::format("{} leaves while the stored state is {} at attempt {}: "
+                      "{}",
+                      command.command_id, RunPhaseName(stored->phase),
+                      stored->attempt.value, why));
+}
+
+// Empty if `run` asks for the command.
+std::string Invariants::WhyNotDue(const Command& command, int node,
+                                  const RunState& run) const {
+  const NodeAssignment* assignment =
+      FindAssignment(run, fmt::format("node-{}", node));
+  if (std::holds_alternative<StopCommand>(command.body)) {
+    const AttemptId highest =
+        IsLivePhase(run.phase) ? run.attempt : run.attempt.Next();
+    return command.attempt > highest ? "it fences more than was decided" : "";
   }
   if (const auto* start = std::get_if<StartCommand>(&command.body)) {
-    if (!IsLivePhase(run->phase) || command.attempt != run->attempt) {
-      fail("no start is due");
-    } else if (assignment == nullptr) {
-      fail("the node is not placed");
-    } else if (assignment->boot_id != command.boot_id) {
-      fail("it is for another life of the node");
-    } else if (start->resume_step != run->resume_step ||
-               start->master_port != run->master_port ||
-               start->master_address != run->master_address ||
-               start->node_rank != assignment->node_rank) {
-      fail("it differs from what was decided");
+    if (!IsLivePhase(run.phase) || command.attempt != run.attempt) {
+      return "no start is due";
     }
-    return;
+    if (assignment == nullptr) return "the node is not placed";
+    if (assignment->boot_id != command.boot_id) {
+      return "it is for another life of the node";
+    }
+    const bool is_as_decided = start->resume_step == run.resume_step &&
+                               start->master_port == run.master_port &&
+                               start->master_address == run.master_address &&
+                               start->node_rank == assignment->node_rank;
+    return is_as_decided ? "" : "it differs from what was decided";
   }
   if (const auto* save = std::get_if<SaveCommand>(&command.body)) {
-    if (!IsLivePhase(run->phase) || command.attempt != run->attempt ||
-        save->save_seq != run->save_seq || run->save_step != save->step) {
-      fail("no such save is agreed");
-    }
-    return;
+    const bool is_agreed =
+        IsLivePhase(run.phase) && command.attempt == run.attempt &&
+        save->save_seq == run.save_seq && run.save_step == save->step;
+    return is_agreed ? "" : "no such save is agreed";
   }
   if (std::holds_alternative<VerifyCommand>(command.body)) {
-    if (run->phase != RunPhase::kVerifying) fail("nothing is to be verified");
-    return;
+    return run.phase == RunPhase::kVerifying ? "" : "nothing is to be verified";
   }
-  if (!IsEnded(run->phase)) fail("the run has not ended");
+  return IsEnded(run.phase) ? "" : "the run has not ended";
 }
 
 bool Invariants::IsCommitted(const Tracked& report) const {
@@ -256,8 +285,7 @@ bool Invariants::IsCommitted(const Tracked& report) const {
              rows_.contains({report.run, report.attempt, report.step});
     case 1:  // RankExited
       return run == nullptr || report.has_error ||
-             exits_committed_.contains(
-                 {report.run, report.attempt, report.rank});
+             exits_known_.contains({report.run, report.attempt, report.rank});
     case 2: {  // CheckpointShard
       if (is_stale || report.has_error) return true;
       const Checkpoint* checkpoint =
@@ -271,8 +299,9 @@ bool Invariants::IsCommitted(const Tracked& report) const {
 }
 
 void Invariants::CheckAck(const AckReports& ack, int node) {
-  const ReportSeq stored =
-      store_->AckedOf(fmt::format("node-{}", node), boots_[node]);
+  const ReportSeq stored = store_->AckedOf(fmt::format("node-{}", node),
+                                           session_boots_[ack.session]);
+  if (session_boots_[ack.session] != boots_[node]) return;  // Too late.
   if (ack.seq > stored) {
     Violate("S4", fmt::format("node-{}: report {} is acked, {} is stored", node,
                               ack.seq.value, stored.value));

@@ -23,6 +23,14 @@ Duration SimNetwork::Delay() {
   return context_.random.Time(faults.delay_min, faults.delay_max);
 }
 
+// When an end learns that the other one has closed: by its word, or, if that
+// cannot come through, by itself.
+Duration SimNetwork::GiveUp(bool is_cut) {
+  return is_cut ? context_.random.Time(context_.faults.keepalive_min,
+                                       context_.faults.keepalive_max)
+                : Delay();
+}
+
 SimNetwork::Stream* SimNetwork::Find(StreamId id) {
   const auto it = streams_.find(id);
   return it == streams_.end() ? nullptr : &it->second;
@@ -155,6 +163,7 @@ void SimNetwork::TellServer(StreamId id, Duration delay) {
       return;
     }
     stream->server_open = false;
+    if (stream->agent_open) TellAgent(id, GiveUp(links_[stream->node].down));
     DropIfClosed(id);
     server_->OnServerStreamClosed(id);
   });
@@ -174,6 +183,7 @@ void SimNetwork::TellAgent(StreamId id, Duration delay) {
       return;
     }
     stream->agent_open = false;
+    if (stream->server_open) TellServer(id, GiveUp(links_[stream->node].up));
     DropIfClosed(id);
     agent->OnAgentStreamClosed(id);
   });
@@ -189,11 +199,7 @@ void SimNetwork::CloseFromAgent(StreamId id, bool is_abrupt) {
     DropIfClosed(id);
     return;
   }
-  const FaultOptions& faults = context_.faults;
-  const bool is_cut = links_[stream->node].up;
-  TellServer(id, is_cut ? context_.random.Time(faults.keepalive_min,
-                                               faults.keepalive_max)
-                        : Delay());
+  TellServer(id, GiveUp(links_[stream->node].up));
 }
 
 void SimNetwork::CloseFromServer(StreamId id, bool is_abrupt) {
@@ -206,11 +212,7 @@ void SimNetwork::CloseFromServer(StreamId id, bool is_abrupt) {
     DropIfClosed(id);
     return;
   }
-  const FaultOptions& faults = context_.faults;
-  const bool is_cut = links_[stream->node].down;
-  TellAgent(id, is_cut ? context_.random.Time(faults.keepalive_min,
-                                              faults.keepalive_max)
-                       : Delay());
+  TellAgent(id, GiveUp(links_[stream->node].down));
 }
 
 void SimNetwork::ServerDied() {

@@ -101,6 +101,7 @@ class SimNetwork {
   };
 
   Duration Delay();
+  Duration GiveUp(bool is_cut);
   void PumpUp(StreamId id);
   void PumpDown(StreamId id);
   void WakePumps(int node);

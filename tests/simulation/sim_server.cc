@@ -113,6 +113,7 @@ void SimServer::Run() {
       std::ranges::move(outcome.effects, std::back_inserter(effects_));
     }
     if (changes_.empty()) {
+      if (!effects_.empty()) watcher_.OnCommit(changes_);
       PerformAll();
     } else {
       Commit();

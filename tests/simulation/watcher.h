@@ -20,7 +20,8 @@ class Watcher : public ClusterListener {
   virtual void OnServerStarted(std::uint64_t epoch) = 0;
   // The engine took `event` and answered; nothing is committed yet.
   virtual void OnEngineStep(const Event& event, const Outcome& outcome) = 0;
-  // One transaction is about to be applied to `store`, then has been.
+  // One transaction is about to be applied to the store, then has been. An
+  // empty one comes before effects that need none.
   virtual void OnCommit(const std::vector<Change>& changes) = 0;
   virtual void OnCommitted() = 0;
   // An effect leaves the service. `node` is -1 where there is none.
