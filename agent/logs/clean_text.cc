@@ -98,7 +98,9 @@ std::string MaskSecrets(std::string_view line) {
   // Names as in the usual environment variables and settings; the value is
   // what follows up to a blank, comma, quote or bracket.
   static const RE2 kNamed(
-      R"re((?i)([\w.-]*(?:token|secret|passwd|password|api_?key|access_?key|credential|private_?key)[\w.-]*["']?\s*[=:]\s*["']?)([^\s"',;)\]}]{3,}))re");
+      R"re((?i)([\w.-]*(?:token|secret|passwd|password|api_?key|access_?key|credentials?|private_?key)\b["']?\s*[=:]\s*["']?)([^\s"',;)\]}]{3,}))re");
+  static const RE2 kOption(
+      R"re((?i)(--?[\w-]*(?:token|secret|passwd|password|api-?key|access-?key)\s+)([^\s"'-][^\s"']{2,}))re");
   static const RE2 kBearer(
       R"re((?i)((?:authorization["']?\s*[=:]\s*["']?)?(?:bearer|basic)\s+)([\w.+/=~-]{6,}))re");
   // Prefixes by which the issuers themselves make keys recognisable.
@@ -109,6 +111,7 @@ std::string MaskSecrets(std::string_view line) {
   RE2::GlobalReplace(&text, kBearer, R"(\1***)");
   RE2::GlobalReplace(&text, kPrefixed, R"(\1***)");
   RE2::GlobalReplace(&text, kUrl, R"(\1***\3)");
+  RE2::GlobalReplace(&text, kOption, R"(\1***)");
   RE2::GlobalReplace(&text, kNamed, R"(\1***)");
   return text;
 }
