@@ -26,10 +26,10 @@ WatchedAttempt FourRanks(std::int64_t target_steps = 0) {
   return attempt;
 }
 
-Now At(double seconds) {
-  return {MonoTime(FromSeconds(1000 + seconds)),
+Now At(double after) {
+  return {MonoTime(FromSeconds(1000 + after)),
           FromUnixMillis(1'700'000'000'000 +
-                         static_cast<std::int64_t>(seconds * 1000))};
+                         static_cast<std::int64_t>(after * 1000))};
 }
 
 RankExited Exit(std::int32_t rank, std::int32_t code, std::int32_t signal,

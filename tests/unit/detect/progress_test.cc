@@ -131,9 +131,9 @@ TEST(StepTimeSketchTest, FollowsExactQuantilesWithinItsBin) {
   for (int i = 0; i < 3000; ++i) {
     random = random * 6364136223846793005u + 1442695040888963407u;
     const double uniform = static_cast<double>(random >> 11) * 0x1.0p-53;
-    const double seconds = 0.002 * std::pow(10, 5 * uniform);
-    sketch.Add(seconds);
-    all.push_back(seconds);
+    const double length = 0.002 * std::pow(10, 5 * uniform);
+    sketch.Add(length);
+    all.push_back(length);
     if (i % 37 != 0) continue;
     const std::size_t size = std::min(all.size(), StepTimeSketch::kWindow);
     std::vector<double> window(all.end() - static_cast<long>(size), all.end());
