@@ -138,6 +138,7 @@ void EngineLoop::Run() {
       }
       TickIfDue();
     }
+    if (IsStopping()) return;
     TickIfDue();
     CommitIfDue();
     PublishViewIfWanted();
