@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -27,23 +28,31 @@ struct PagerCounts {
   std::uint64_t dropped = 0;  // The queue was full.
 };
 
-// Tells people. Every page is at least an error line in the log; sinks are
-// tried on a thread of the pager's own. Thread-safe; never blocks the caller.
+// Tells people. Every page is at least an error line in the log; each sink has
+// a bounded queue and a thread of its own. Thread-safe; never blocks the
+// caller.
 class Pager {
  public:
-  explicit Pager(PagerOptions options);
-  ~Pager();  // Tries each waiting page once more, briefly.
-  void Execute(const Page& effect);
+  explicit Pager(const PagerOptions& options);
+  // Tries what waits until the first failure: at most about `timeout`.
+  ~Pager();
+  Pager(const Pager&) = delete;
+  Pager& operator=(const Pager&) = delete;
+
+  void Execute(const Page& page);
+  // Waits until no page waits; false if some still do after `timeout`.
+  bool Flush(Duration timeout) const;
 
   struct SinkCounts {
-    std::string sink;  // "command", "webhook"
+    std::string sink;  // "log", "command", "webhook"
     PagerCounts counts;
   };
   std::vector<SinkCounts> Counts() const;
 
  private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
+  class Sink;
+  std::vector<std::unique_ptr<Sink>> sinks_;
+  std::atomic<std::uint64_t> logged_{0};
 };
 
 }  // namespace steadyrun

@@ -221,7 +221,22 @@ absl::Status OperatorApi::ListCheckpoints(
 absl::Status OperatorApi::GetReport(const v1::GetReportRequest& request,
                                     v1::StabilityReport* reply) const {
   RETURN_IF_ERROR(CheckRunIsKnown(request.run()));
-  ASSIGN_OR_RETURN(*reply, backend_.report(request.run()));
+  const auto view = backend_.live->View();
+  RunState state;
+  if (const RunView* live = FindRun(*view, request.run())) {
+    state = live->state;
+  } else {
+    ASSIGN_OR_RETURN(state, backend_.history->Run(request.run()));
+  }
+  IncidentFilter filter;
+  filter.run = request.run();
+  filter.limit = kMaxListed;
+  ASSIGN_OR_RETURN(auto incidents, backend_.history->Incidents(filter));
+  ASSIGN_OR_RETURN(auto checkpoints,
+                   backend_.history->Checkpoints(request.run()));
+  WriteReport(BuildReport(std::move(state), std::move(incidents),
+                          std::move(checkpoints), backend_.clock->WallNow()),
+              reply);
   return absl::OkStatus();
 }
 

@@ -20,8 +20,6 @@ struct OperatorBackend {
   History* history = nullptr;
   PendingReplies* replies = nullptr;
   const Clock* clock = nullptr;
-  // The stability report of a run; NOT_FOUND if there is no such run.
-  std::function<absl::StatusOr<v1::StabilityReport>(const RunId&)> report;
 };
 
 // The operator's methods, whatever carries them: gRPC and HTTP call this same

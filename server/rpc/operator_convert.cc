@@ -304,6 +304,34 @@ void WriteSteps(const std::vector<StepBucket>& buckets, v1::StepSeries* proto) {
   }
 }
 
+void WriteReport(const StabilityReport& report, v1::StabilityReport* proto) {
+  proto->set_run(report.run);
+  proto->set_steps_completed(report.steps_completed);
+  proto->set_attempts(report.attempts);
+  proto->set_wall_seconds(report.wall_seconds);
+  proto->set_productive_seconds(report.productive_seconds);
+  proto->set_ettr(report.ettr);
+  proto->set_mtbf_seconds(report.mtbf_seconds);
+  proto->set_mttr_seconds(report.mttr_seconds);
+  for (const auto& [cause, seconds] : report.lost_seconds) {
+    (*proto->mutable_lost_seconds())[cause] = seconds;
+  }
+  for (const Incident& incident : report.incidents) {
+    WriteIncident(incident, proto->add_incidents());
+  }
+  for (const Checkpoint& checkpoint : report.checkpoints) {
+    WriteCheckpoint(checkpoint, proto->add_checkpoints());
+  }
+  proto->set_final_parameters_sha256(report.final_parameters_sha256);
+  proto->set_phase(std::string(RunPhaseName(report.phase)));
+  proto->set_target_steps(report.target_steps);
+  proto->set_failures(static_cast<std::int32_t>(
+      std::min<std::int64_t>(report.failures, INT32_MAX)));
+  constexpr std::size_t kMaxRendered = 16 << 20;
+  proto->set_text(CleanText(RenderReportText(report), kMaxRendered));
+  proto->set_json(CleanText(RenderReportJson(report), kMaxRendered));
+}
+
 void WriteServer(const ServiceStatus& status, std::size_t sessions,
                  v1::ServerInfo* proto) {
   proto->set_version(status.version);

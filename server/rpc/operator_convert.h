@@ -8,6 +8,7 @@
 #include "server/engine/view.h"
 #include "server/model/checkpoint.h"
 #include "server/model/incident.h"
+#include "server/report/report.h"
 #include "server/rpc/backend.h"
 #include "server/storage/history.h"
 #include "steadyrun/v1/operator.pb.h"
@@ -27,6 +28,8 @@ void WriteIncident(const Incident& incident, v1::Incident* proto);
 void WriteCheckpoint(const Checkpoint& checkpoint, v1::Checkpoint* proto);
 void WriteAudit(const StoredAudit& audit, v1::AuditEntry* proto);
 void WriteSteps(const std::vector<StepBucket>& buckets, v1::StepSeries* proto);
+// With its text and JSON forms.
+void WriteReport(const StabilityReport& report, v1::StabilityReport* proto);
 void WriteServer(const ServiceStatus& status, std::size_t sessions,
                  v1::ServerInfo* proto);
 

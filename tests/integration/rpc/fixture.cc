@@ -8,13 +8,7 @@ void RpcTest::StartServer(TokenSet tokens, TlsFiles tls) {
   tokens_ = std::move(tokens);
   endpoint_ = std::make_unique<AgentEndpoint>(
       AgentServiceBackend{&sink_, &registry_, &tokens_, &clock_});
-  OperatorBackend backend{&sink_, &live_, &history_, &replies_, &clock_, {}};
-  backend.report = [](const RunId& run) {
-    v1::StabilityReport report;
-    report.set_run(run);
-    report.set_ettr(0.5);
-    return absl::StatusOr<v1::StabilityReport>(report);
-  };
+  OperatorBackend backend{&sink_, &live_, &history_, &replies_, &clock_};
   api_ = std::make_unique<OperatorApi>(backend);
   operator_service_ = MakeOperatorService(api_.get(), &tokens_);
   GrpcServerOptions options;
