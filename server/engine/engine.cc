@@ -259,6 +259,7 @@ void Engine::Impl::On(const Ticked&, Now now, Outcome* out) {
   if (is_late)
     out->log.push_back("tick late: what was not heard means nothing");
   for (auto& [name, run] : runs_) {
+    if (run->IsAtRest(now)) continue;
     if (is_late) run->OnLateTick(now);
     run->OnTick(now, out);
     run->Conclude(now, out);

@@ -156,6 +156,7 @@ absl::StatusOr<ReplyToOperator> OperatorActions::TryLaunch(
     state.incidents = old.incidents;
     state.save_seq = old.save_seq;
   }
+  ForgetOldRuns();
   state.attempt = NextAttempt(state, core_.cluster->View(now));
   state.guard_from = state.attempt;
   (*runs_)[spec.run] = std::make_unique<RunController>(
@@ -168,6 +169,24 @@ absl::StatusOr<ReplyToOperator> OperatorActions::TryLaunch(
   reply.message = fmt::format("run {} is launched: {}", spec.run,
                               RunPhaseName(run.State().phase));
   return reply;
+}
+
+// Ended runs stay visible, but not without bound; the store keeps them all.
+void OperatorActions::ForgetOldRuns() {
+  constexpr std::size_t kMaxRuns = 1000;
+  while (runs_->size() >= kMaxRuns) {
+    auto oldest = runs_->end();
+    for (auto it = runs_->begin(); it != runs_->end(); ++it) {
+      const RunState& state = it->second->State();
+      if (!IsEnded(state.phase)) continue;
+      if (oldest == runs_->end() ||
+          state.ended < oldest->second->State().ended) {
+        oldest = it;
+      }
+    }
+    if (oldest == runs_->end()) return;  // All live: refused by nobody.
+    runs_->erase(oldest);
+  }
 }
 
 void OperatorActions::Act(const ActionRequested& request, Now now,

@@ -32,6 +32,7 @@ class OperatorActions {
                                             Now now, Outcome* out);
   absl::StatusOr<ReplyToOperator> TryAct(const ActionRequested& request,
                                          Now now, Outcome* out);
+  void ForgetOldRuns();
   absl::StatusOr<ReplyToOperator> SetQuarantine(const ActionRequested& request,
                                                 bool is_quarantined);
   // True if the request had been carried out: answered again.

@@ -10,6 +10,9 @@ namespace {
 
 // The same wish is said again after this, until a heartbeat shows it done.
 constexpr Duration kResend = std::chrono::seconds(1);
+// Last steps, digests of the last checkpoint and of the parameters arrive
+// after the end; a node keeps what it has of the run for this long.
+constexpr Duration kForgetAfter = std::chrono::seconds(10);
 
 NodeFacts FactsOf(const NodeEntry& node, Now now, const NodeHearing& hearing) {
   NodeFacts facts;
@@ -40,8 +43,13 @@ void RunController::SendCommandsTo(const NodeEntry& node, Now now,
 
 void RunController::Send(const NodeEntry& node, const NodeFacts& facts, Now now,
                          Outcome* out) {
-  const DerivationContext context{core_.server_epoch, policy_, ledger_.All(),
-                                  verified_, saved_};
+  const DerivationContext context{
+      core_.server_epoch,
+      policy_,
+      ledger_.All(),
+      verified_,
+      saved_,
+      now.mono - state_.phase_since.mono >= kForgetAfter};
   std::vector<Command> commands = DeriveCommands(state_, facts, context);
   if (commands.empty()) return;
   Sent& sent = sent_[node.record.node];

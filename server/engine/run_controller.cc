@@ -56,7 +56,8 @@ RunController::RunController(RunState state, Policy policy, EngineCore core,
   for (const NodeAssignment& assignment : state_.placement) {
     placed_.insert(assignment.node);
   }
-  if (IsLive(state_.phase) || state_.phase == RunPhase::kStopping) {
+  if (IsLive(state_.phase) || state_.phase == RunPhase::kStopping ||
+      state_.phase == RunPhase::kCompleted) {
     BeginAttempt(now);
   }
   watch_.Settle(now.mono);
@@ -95,6 +96,12 @@ bool RunController::Holds(const NodeId& node) const {
       return false;
   }
   return false;
+}
+
+bool RunController::IsAtRest(Now now) const {
+  constexpr Duration kLastWords = std::chrono::seconds(60);
+  return IsEnded(state_.phase) && join_.OpenRows() == 0 && !is_dirty_ &&
+         !is_soft_dirty_ && now.mono - state_.phase_since.mono > kLastWords;
 }
 
 bool RunController::Concerns(const NodeEntry& node) const {

@@ -44,6 +44,8 @@ class RunController {
   const Ledger& Checkpoints() const { return ledger_; }
   // Whether a heartbeat of this node may matter to the run.
   bool Concerns(const NodeEntry& node) const;
+  // Ended, and nothing more to be said or stored.
+  bool IsAtRest(Now now) const;
   // Whether the node is kept from other runs.
   bool Holds(const NodeId& node) const;
 

@@ -15,11 +15,13 @@
 namespace steadyrun {
 
 // Facts of the current attempt count while it is starting, running or being
-// stopped. Of any other they are stale: the fence.
+// stopped, and after it has finished (its last words may be late). Of any
+// other they are stale: the fence.
 bool RunController::IsCurrent(AttemptId attempt) const {
   if (core_.mutation == EngineMutation::kAcceptsStaleAttempt) return true;
   return attempt == state_.attempt &&
-         (IsLive(state_.phase) || state_.phase == RunPhase::kStopping);
+         (IsLive(state_.phase) || state_.phase == RunPhase::kStopping ||
+          state_.phase == RunPhase::kCompleted);
 }
 
 void RunController::OnHeartbeat(const NodeEntry& node, Now now, Outcome* out) {
@@ -106,7 +108,7 @@ void RunController::TakeClosed(std::vector<ClosedRow> closed, Now now,
 }
 
 void RunController::AdvanceSteps(Now now, Outcome* out) {
-  if (!IsLive(state_.phase) && state_.phase != RunPhase::kStopping) return;
+  if (!IsCurrent(state_.attempt)) return;
   const std::vector<std::int64_t>& steps = join_.RankSteps();
   if (steps.empty()) return;
   std::int64_t reached = *std::min_element(steps.begin(), steps.end());

@@ -171,7 +171,7 @@ class Derivation {
   void DeriveForEnded() {
     if (run_ == nullptr) return;
     DeriveStop();
-    if (!commands_.empty()) return;
+    if (!commands_.empty() || !context_.may_forget) return;
     // A rank of the last attempt that is still leaving keeps its files.
     if (HasLiveRanksBelow(run_, state_.attempt.Next())) return;
     Add("forget", state_.attempt, ForgetCommand{});

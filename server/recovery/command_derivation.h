@@ -23,6 +23,8 @@ struct DerivationContext {
   const CheckpointMap& checkpoints;
   const std::set<NodeId>& verified;  // As in RecoveryContext.
   const std::set<NodeId>& saved;     // Took the present save word.
+  // The run ended long enough ago that nothing more is reported of it.
+  bool may_forget = false;
 };
 
 // For one connected node, in the order in which they are to be sent. Empty:

@@ -297,7 +297,14 @@ Advanced OnPauseSaveEnded(RunState* state, const std::string& how, Now now) {
 
 Advanced OnStepCompleted(RunState* state, Step step, Now now) {
   Advanced result;
-  if (!IsLive(state->phase) || step <= state->attempt_step) return result;
+  if (step <= state->attempt_step) return result;
+  if (!IsLive(state->phase)) {
+    // The last steps of an attempt that is being stopped, or has finished, are
+    // told late. They count; the time has gone to the phase.
+    state->attempt_step = step;
+    state->max_step = std::max(state->max_step, step);
+    return result;
+  }
   if (state->phase == RunPhase::kStarting) {
     EnterPhase(state, RunPhase::kRunning,
                fmt::format("attempt {} makes steps", state->attempt.value),
@@ -396,8 +403,8 @@ Advanced ReconsiderAll(RunState* state, const RecoveryContext& context,
     Append(&result, ReconsiderOnce(state, context, now));
     if (state->phase == before) break;
     // Checks of the former placement say nothing about the next: the caller
-    // forgets them first.
-    if (before == RunPhase::kVerifying) break;
+    // forgets them first. And a hold is seen before anything leaves it.
+    if (before == RunPhase::kVerifying || IsHeld(state->phase)) break;
   }
   return result;
 }

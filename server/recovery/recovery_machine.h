@@ -56,7 +56,8 @@ struct ShardCheckFailed {
   Rank rank = kNoRank;
   std::string error;
 };
-// Every rank of the current attempt has completed this step.
+// Every rank of the current attempt has completed this step. Only while the
+// attempt is starting, running, being stopped or just completed.
 struct StepCompleted {
   Step step;
 };
