@@ -294,7 +294,8 @@ void AgentCore::Impl::Spawn(const Command& command, const StartCommand& start) {
     seen.local_rank = rank.local_rank;
     seen.attempt = command.attempt;
     table_.Observe(command.run, seen, now_.mono);
-    SpawnRank effect{command.run, command.attempt, start};
+    SpawnRank effect{command.run, command.attempt, start,
+                     static_cast<std::int32_t>(start.ranks.size())};
     effect.start.ranks = {rank};
     out_.effects.push_back(std::move(effect));
   }

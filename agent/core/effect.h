@@ -40,7 +40,8 @@ struct PersistState {
 struct SpawnRank {
   RunId run;
   AttemptId attempt;
-  StartCommand start;  // With exactly one entry in `ranks`.
+  StartCommand start;                 // With exactly one entry in `ranks`.
+  std::int32_t local_world_size = 0;  // Ranks of this start on this node.
 };
 // Every process of `run` with an attempt below `below`: SIGTERM now if grace is
 // not zero, SIGKILL when it is over. Repeated, with what is left of the grace,

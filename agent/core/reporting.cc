@@ -41,6 +41,8 @@ void AgentCore::Impl::ReportExit(RankExited exit) {
   exit.killed_by_agent =
       entry->kill_ordered && IsOrderedExit(exit.exit, entry->kill_grace);
   exit.step = std::max(exit.step, seen.step);
+  // Only its own word tells what a rank was doing.
+  if (seen.life == RankLife::kAlive) exit.phase = seen.phase;
   seen.life = RankLife::kExited;
   seen.exit = exit.exit;
   seen.killed_by_agent = exit.killed_by_agent;

@@ -26,17 +26,16 @@ constexpr std::uint64_t kCriticalPercent = 125;
 }  // namespace
 
 Spool::Spool(SpoolOptions options) : options_(std::move(options)) {
-  auto reserve = ReserveFile::Open(options_.directory + "/spool.reserve",
-                                   options_.reserve_bytes);
+  auto reserve =
+      ReserveFile::Open(options_.path + ".reserve", options_.reserve_bytes);
   if (reserve.ok()) {
     reserve_ = *std::move(reserve);
   } else {
     log_.push_back(std::string(reserve.status().message()));
   }
   // What an earlier agent used is known from both files, or not at all.
-  knows_last_seq_ =
-      reserve_ && reserve_->existed() &&
-      ::access((options_.directory + "/spool.db").c_str(), F_OK) == 0;
+  knows_last_seq_ = reserve_ && reserve_->existed() &&
+                    ::access(options_.path.c_str(), F_OK) == 0;
   OpenDatabase();
   if (database_ == nullptr) knows_last_seq_ = false;
   last_seq_ = knows_last_seq_ ? std::max(last_seq_, reserve_->last_seq())
@@ -80,7 +79,7 @@ absl::Status Spool::TryOpenDatabase(const std::string& path) {
 }
 
 void Spool::OpenDatabase() {
-  const std::string path = options_.directory + "/spool.db";
+  const std::string& path = options_.path;
   absl::Status status = TryOpenDatabase(path);
   if (status.ok()) return;
   log_.push_back(std::string(status.message()));

@@ -20,7 +20,9 @@
 namespace steadyrun::agent {
 
 struct SpoolOptions {
-  std::string directory;  // Exists.
+  // The database. Beside it: "<path>.reserve", and after damage
+  // "<path>.damaged". The directory exists.
+  std::string path;
   // Of reports kept while the server is away: hours of telemetry of 16 ranks.
   std::uint64_t max_bytes = 256ull << 20;
   // On disk for reports that must not be lost when the disk is full.
@@ -46,7 +48,7 @@ struct SpoolCounts {
 // Not thread-safe: owned by the disk thread. May block as long as the disk.
 class Spool {
  public:
-  // Always comes up. A damaged file is moved aside ("spool.db.damaged").
+  // Always comes up. A damaged file is moved aside.
   explicit Spool(SpoolOptions options);
 
   // The highest seq ever used. If it is not known (the spool was damaged, or

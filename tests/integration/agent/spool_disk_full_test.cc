@@ -18,7 +18,7 @@ TEST(SpoolDiskFullTest, TelemetryGivesWayAndCriticalReportsStay) {
   if (!disk.is_mounted()) GTEST_SKIP() << "mounting a tmpfs needs root";
   std::uint64_t seq = 0;
   {
-    Spool spool({.directory = disk.path()});
+    Spool spool({.path = disk.path() + "/spool.db"});
     for (int i = 0; i < 100; ++i) spool.Write({Telemetry(++seq, 64)}, {});
     disk.Fill();
     for (int i = 0; i < 4000; ++i) {
@@ -28,7 +28,7 @@ TEST(SpoolDiskFullTest, TelemetryGivesWayAndCriticalReportsStay) {
     EXPECT_TRUE(spool.counts().is_full);
     EXPECT_GT(spool.counts().dropped, 0u);
   }
-  Spool spool({.directory = disk.path()});
+  Spool spool({.path = disk.path() + "/spool.db"});
 
   EXPECT_TRUE(spool.knows_last_seq())
       << ::testing::PrintToString(spool.TakeLog());
@@ -41,7 +41,7 @@ TEST(SpoolDiskFullTest, TelemetryGivesWayAndCriticalReportsStay) {
 TEST(SpoolDiskFullTest, AnAcknowledgingServerKeepsItGoing) {
   SmallDisk disk(kDiskBytes);
   if (!disk.is_mounted()) GTEST_SKIP() << "mounting a tmpfs needs root";
-  Spool spool({.directory = disk.path()});
+  Spool spool({.path = disk.path() + "/spool.db"});
   disk.Fill();
   for (std::uint64_t seq = 1; seq <= 5000; ++seq) {
     spool.Write({Telemetry(seq, 64)}, ReportSeq{seq > 50 ? seq - 50 : 0});
@@ -55,7 +55,7 @@ TEST(SpoolDiskFullTest, AnAcknowledgingServerKeepsItGoing) {
 TEST(SpoolDiskFullTest, RecoversWhenThereIsSpaceAgain) {
   SmallDisk disk(kDiskBytes);
   if (!disk.is_mounted()) GTEST_SKIP() << "mounting a tmpfs needs root";
-  Spool spool({.directory = disk.path()});
+  Spool spool({.path = disk.path() + "/spool.db"});
   disk.Fill();
   std::uint64_t seq = 0;
   for (int i = 0; i < 3000; ++i) spool.Write({Telemetry(++seq, 64)}, {});
@@ -75,7 +75,7 @@ TEST(SpoolDiskFullTest, ComesUpOnAFullDisk) {
   SmallDisk disk(kDiskBytes);
   if (!disk.is_mounted()) GTEST_SKIP() << "mounting a tmpfs needs root";
   disk.Fill();
-  Spool spool({.directory = disk.path()});
+  Spool spool({.path = disk.path() + "/spool.db"});
   for (std::uint64_t seq = 1; seq <= 100; ++seq) {
     spool.Write({Critical(seq)}, {});
   }

@@ -21,12 +21,12 @@ using ::testing::SizeIs;
 TEST(SpoolTest, KeepsReportsInOrderOverARestart) {
   Scratch scratch;
   {
-    Spool spool({.directory = scratch.path()});
+    Spool spool({.path = scratch / "spool.db"});
     spool.Write({Telemetry(1), Critical(2)}, {});
     spool.Write({Telemetry(3)}, {});
     EXPECT_EQ(ExpectConserved(Stored(spool), 1, 3).telemetry, 2u);
   }
-  Spool spool({.directory = scratch.path()});
+  Spool spool({.path = scratch / "spool.db"});
 
   EXPECT_EQ(ExpectConserved(Stored(spool), 1, 3).critical, 1u);
   EXPECT_TRUE(spool.knows_last_seq());
@@ -38,7 +38,7 @@ TEST(SpoolTest, KeepsReportsInOrderOverARestart) {
 TEST(SpoolTest, DropsWhatIsAcknowledgedAndRemembersTheLastNumber) {
   Scratch scratch;
   {
-    Spool spool({.directory = scratch.path()});
+    Spool spool({.path = scratch / "spool.db"});
     spool.Write({Telemetry(1), Telemetry(2), Telemetry(3)}, {});
     spool.Write({}, ReportSeq{2});
     EXPECT_EQ(spool.oldest_seq(), ReportSeq{3});
@@ -47,7 +47,7 @@ TEST(SpoolTest, DropsWhatIsAcknowledgedAndRemembersTheLastNumber) {
     EXPECT_THAT(Stored(spool), IsEmpty());
     EXPECT_EQ(spool.counts().bytes, 0u);
   }
-  Spool spool({.directory = scratch.path()});
+  Spool spool({.path = scratch / "spool.db"});
 
   EXPECT_TRUE(spool.knows_last_seq());
   EXPECT_EQ(spool.last_seq(), ReportSeq{3});
@@ -56,7 +56,7 @@ TEST(SpoolTest, DropsWhatIsAcknowledgedAndRemembersTheLastNumber) {
 
 TEST(SpoolTest, ReadsWithinABudgetButAtLeastOne) {
   Scratch scratch;
-  Spool spool({.directory = scratch.path()});
+  Spool spool({.path = scratch / "spool.db"});
   spool.Write({Telemetry(1, 64), Telemetry(2, 64), Telemetry(3, 64)}, {});
   const std::size_t one = spool.ReadAfter({}, 1).at(0).bytes.size();
 
@@ -68,7 +68,7 @@ TEST(SpoolTest, ReadsWithinABudgetButAtLeastOne) {
 
 TEST(SpoolTest, ReadsOldReportsFromDiskAndNewOnesFromMemory) {
   Scratch scratch;
-  Spool spool({.directory = scratch.path()});
+  Spool spool({.path = scratch / "spool.db"});
   for (std::uint64_t seq = 1; seq <= 4000; ++seq) {
     spool.Write({Telemetry(seq, 32)}, {});
   }
@@ -78,7 +78,7 @@ TEST(SpoolTest, ReadsOldReportsFromDiskAndNewOnesFromMemory) {
 
 TEST(SpoolTest, ThinsTheOldestTelemetryFirstAndSaysSo) {
   Scratch scratch;
-  Spool spool({.directory = scratch.path(), .max_bytes = 64 << 10});
+  Spool spool({.path = scratch / "spool.db", .max_bytes = 64 << 10});
   for (std::uint64_t seq = 1; seq <= 2000; ++seq) {
     spool.Write({seq % 100 == 0 ? Critical(seq) : Telemetry(seq, 16)}, {});
   }
@@ -97,7 +97,7 @@ TEST(SpoolTest, ThinsTheOldestTelemetryFirstAndSaysSo) {
 
 TEST(SpoolTest, CriticalReportsAreBoundedToo) {
   Scratch scratch;
-  Spool spool({.directory = scratch.path(), .max_bytes = 64 << 10});
+  Spool spool({.path = scratch / "spool.db", .max_bytes = 64 << 10});
   for (std::uint64_t seq = 1; seq <= 2000; ++seq) {
     spool.Write({Critical(seq)}, {});
   }
@@ -109,11 +109,11 @@ TEST(SpoolTest, CriticalReportsAreBoundedToo) {
 TEST(SpoolTest, ADamagedFileIsMovedAside) {
   Scratch scratch;
   {
-    Spool spool({.directory = scratch.path()});
+    Spool spool({.path = scratch / "spool.db"});
     spool.Write({Telemetry(1)}, {});
   }
   std::ofstream(scratch / "spool.db") << std::string(8192, 'x');
-  Spool spool({.directory = scratch.path()});
+  Spool spool({.path = scratch / "spool.db"});
 
   EXPECT_FALSE(spool.knows_last_seq());
   EXPECT_TRUE(std::filesystem::exists(scratch / "spool.db.damaged"));
@@ -125,11 +125,11 @@ TEST(SpoolTest, ADamagedFileIsMovedAside) {
 TEST(SpoolTest, ALostDatabaseMakesTheLastNumberUnknown) {
   Scratch scratch;
   {
-    Spool spool({.directory = scratch.path()});
+    Spool spool({.path = scratch / "spool.db"});
     spool.Write({Telemetry(1)}, {});
   }
   std::filesystem::remove(scratch / "spool.db");
-  Spool spool({.directory = scratch.path()});
+  Spool spool({.path = scratch / "spool.db"});
 
   EXPECT_FALSE(spool.knows_last_seq());
   EXPECT_EQ(spool.last_seq(), ReportSeq{0});
@@ -137,7 +137,8 @@ TEST(SpoolTest, ALostDatabaseMakesTheLastNumberUnknown) {
 
 TEST(SpoolTest, WithoutAnyDiskItGoesOnInMemory) {
   Scratch scratch;
-  Spool spool({.directory = scratch / "absent", .overflow_bytes = 16 << 10});
+  Spool spool(
+      {.path = scratch / "absent/spool.db", .overflow_bytes = 16 << 10});
   for (std::uint64_t seq = 1; seq <= 500; ++seq) {
     spool.Write({seq % 50 == 0 ? Critical(seq) : Telemetry(seq)}, {});
   }
@@ -158,7 +159,7 @@ TEST(SpoolTest, OutlivesKill9) {
     ASSERT_EQ(::pipe(pipe_fds), 0);
     const pid_t child = ::fork();
     if (child == 0) {
-      Spool spool({.directory = scratch.path()});
+      Spool spool({.path = scratch / "spool.db"});
       for (std::uint64_t seq = 1;; ++seq) {
         spool.Write({Telemetry(seq)}, ReportSeq{seq > 500 ? seq - 500 : 0});
         if (::write(pipe_fds[1], &seq, sizeof seq) != sizeof seq) ::_exit(1);
@@ -176,7 +177,7 @@ TEST(SpoolTest, OutlivesKill9) {
     }
     ::close(pipe_fds[0]);
 
-    Spool spool({.directory = scratch.path()});
+    Spool spool({.path = scratch / "spool.db"});
     ASSERT_TRUE(spool.knows_last_seq());
     EXPECT_GE(spool.last_seq().value, told);
     ExpectConserved(Stored(spool), spool.oldest_seq().value,

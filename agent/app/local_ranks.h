@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "agent/app/recorder_home.h"
+#include "agent/core/effect.h"
+#include "agent/core/event.h"
+#include "agent/logs/log_steps.h"
+#include "agent/recorder/recorder_set.h"
+#include "agent/supervisor/supervisor.h"
+#include "base/clock.h"
+
+namespace steadyrun::agent {
+
+struct LocalRanksOptions {
+  SupervisorOptions supervisor;
+  std::string recorder_root;  // Of RecorderHome.
+};
+
+// The ranks of this node: their processes, flight recorders and logs, as one
+// source of events in the right order: what a rank still wrote comes before
+// its end. Used by the loop's thread; blocks for directory scans only.
+class LocalRanks {
+ public:
+  static absl::StatusOr<std::unique_ptr<LocalRanks>> Create(
+      LocalRanksOptions options);
+
+  // Takes over what an earlier agent of this state directory left.
+  std::vector<NodeRunState> Adopt(Now now);
+  bool HasLeftovers() const { return supervisor_->HasLeftovers(); }
+
+  // Answered by an event of a later Poll.
+  void Spawn(const SpawnRank& spawn);
+  void Kill(const KillRanks& order, Now now);
+  SaveWordWritten WriteSave(const WriteSaveWord& order, Now now) {
+    return recorders_.WriteSave(order, now);
+  }
+  void RemoveRun(const RunId& run);
+
+  struct Readings {
+    std::vector<Event> events;
+    std::vector<CheckpointShard> saved;  // To be hashed.
+    std::vector<std::string> log;
+  };
+  Readings Poll(Now now);
+  int PollFd() const { return supervisor_->PollFd(); }
+  bool HasLive() const { return !live_.empty(); }
+  std::size_t Live() const { return live_.size(); }
+
+  // When all that Poll returned is in the spool, or MarkSavedReported names it.
+  void CommitCursors();
+  void MarkSavedReported(const CheckpointShard& shard) {
+    recorders_.MarkSavedReported(shard);
+  }
+  void MarkExitReported(const RankKey& key) {
+    supervisor_->MarkExitReported(key);
+  }
+
+ private:
+  LocalRanks(LocalRanksOptions options, std::unique_ptr<Supervisor> supervisor);
+  // Empty: no recorder could be made; the rank runs without one.
+  std::string MakeRecorder(const SpawnRank& spawn);
+  void Watch(const RankKey& key, const std::string& recorder_path,
+             std::int32_t local_rank, const std::string& log_format);
+  void TakeReadings(RecorderReadings readings, Readings* out);
+  void PollLogs(Now now, Readings* out);
+  void End(const RankExited& exit, Now now, Readings* out);
+
+  const LocalRanksOptions options_;
+  std::unique_ptr<Supervisor> supervisor_;
+  const RecorderHome home_;
+  RecorderSet recorders_;
+  std::map<RankKey, LogStepReader> logs_;
+  std::map<RankKey, std::int32_t> live_;  // With its pid; 0 not yet known.
+  std::vector<Event> refused_;            // Spawns that failed before the fork.
+  std::vector<std::string> log_;
+};
+
+}  // namespace steadyrun::agent
