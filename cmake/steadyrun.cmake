@@ -30,12 +30,9 @@ target_compile_definitions(steadyrun_options
                            INTERFACE STEADYRUN_VERSION="${PROJECT_VERSION}")
 target_compile_options(
   steadyrun_options
-  INTERFACE
-    -Wall -Wextra -Wpedantic -Werror -Wshadow -Wswitch -Wnon-virtual-dtor
-    -Woverloaded-virtual -fno-omit-frame-pointer -fstack-protector-strong
-    # g++ 12 sees ghosts in std::variant and std::string under -O2 (GCC bugs
-    # 105562 and 105651); the sanitizer builds look for the real thing.
-    -Wno-maybe-uninitialized -Wno-restrict)
+  INTERFACE -Wall -Wextra -Wpedantic -Werror -Wshadow -Wswitch
+            -Wnon-virtual-dtor -Woverloaded-virtual -fno-omit-frame-pointer
+            -fstack-protector-strong)
 if(STEADYRUN_SANITIZE)
   target_compile_options(
     steadyrun_options INTERFACE -fsanitize=${STEADYRUN_SANITIZE}
