@@ -135,7 +135,9 @@ std::optional<Finding> HangDetector::Evaluate(const RunProgress& progress,
     return std::nullopt;
   }
   if (now.mono < settled_ || !IsFresh(progress, now.mono)) return std::nullopt;
-  const MonoTime advanced = progress.LastAdvance();
+  MonoTime advanced = progress.LastAdvance();
+  // A row may be ahead of the heartbeat that tells of the same step.
+  if (last_step_ != kNoStep) advanced = std::max(advanced, last_step_at_);
   const Duration quiet = now.mono - advanced;
   const bool is_stopped = quiet >= options_.stopped &&
                           LongestStop(progress, now.mono) >= options_.stopped;

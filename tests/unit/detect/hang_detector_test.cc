@@ -105,6 +105,29 @@ TEST(HangDetectorTest, SlowStepsOfTheWarmUpAreNoHang) {
   EXPECT_LE(*took, seconds(15));
 }
 
+// The step times of the attempt before are known, but caches are cold again.
+TEST(HangDetectorTest, TheFirstStepsOfALaterAttemptMayBeSlowToo) {
+  TrainingRig rig = Trained();
+  rig.Restart(AttemptId{2});
+  rig.MakeStep(seconds(40));
+  rig.MakeStep(seconds(50));
+  rig.MakeStep(seconds(30));
+  rig.Steps(10, kShort);
+
+  EXPECT_THAT(rig.findings, IsEmpty()) << rig.Story();
+}
+
+TEST(HangDetectorTest, JudgesNothingBeforeItHasSettled) {
+  TrainingRig rig = Trained();
+  rig.Pass(seconds(9));
+  rig.watch.Settle(rig.now.mono);
+  rig.Pass(milliseconds(2900));
+  EXPECT_THAT(rig.findings, IsEmpty()) << rig.Story();
+
+  rig.Pass(milliseconds(200));
+  EXPECT_THAT(rig.findings, SizeIs(1));
+}
+
 TEST(HangDetectorTest, DeclaredPhasesHaveTheirOwnDeadlines) {
   struct Case {
     Phase phase;

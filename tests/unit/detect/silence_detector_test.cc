@@ -147,6 +147,36 @@ TEST(SilenceDetectorTest, ExitsElsewhereAreAWitness) {
   EXPECT_THAT(lost->reason, HasSubstr("ranks on n0 ended"));
 }
 
+TEST(SilenceDetectorTest, AnExitOnTheSilentNodeItselfIsNoWitness) {
+  TrainingRig rig = Trained();
+  rig.EnterPhase(Phase::kCheckpoint);  // So that nobody is missed.
+  RankExited exit;
+  exit.run = "run";
+  exit.attempt = AttemptId{1};
+  exit.rank = Rank{4};
+  exit.exit.code = 1;
+  rig.watch.ObserveExit(exit, rig.now);
+  rig.cut = {"n2"};
+  rig.Pass(seconds(20));
+
+  EXPECT_FALSE(rig.First(IncidentKind::kNodeLost).has_value()) << rig.Story();
+}
+
+TEST(SilenceDetectorTest, NothingIsJudgedBeforeItHasSettled) {
+  DetectOptions options;
+  options.silence.settle = seconds(20);
+  TrainingRig rig(3, 2, options);
+  rig.Pass(seconds(20));
+  rig.Steps(60, kShort);
+  rig.hearing.Reset(rig.now.mono);
+  KillNode(rig, 1);
+  rig.Pass(seconds(19));
+  EXPECT_THAT(rig.findings, IsEmpty()) << rig.Story();
+
+  rig.Pass(seconds(2));
+  EXPECT_TRUE(rig.First(IncidentKind::kNodeLost).has_value());
+}
+
 TEST(SilenceDetectorTest, LostNodesAreFoundWhileTheAttemptIsBeingStopped) {
   TrainingRig rig = Trained();
   KillNode(rig, 2);
