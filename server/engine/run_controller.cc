@@ -138,6 +138,7 @@ void RunController::OnTick(Now now, Outcome* out) {
   std::vector<ClosedRow> closed;
   join_.CloseExpired(now, &closed);
   TakeClosed(std::move(closed), now, out);
+  AdvanceStepsWithoutSilent(now, out);
   RunSituation situation;
   situation.is_live = IsLive(state_.phase);
   situation.is_stopping = state_.phase == RunPhase::kStopping;

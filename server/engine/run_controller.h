@@ -99,6 +99,8 @@ class RunController {
   void OnFinished(const RankFinished& finished);
   void TakeClosed(std::vector<ClosedRow> closed, Now now, Outcome* out);
   void AdvanceSteps(Now now, Outcome* out);
+  void AdvanceStepsWithoutSilent(Now now, Outcome* out);
+  void NoteStep(Step step, Now now, Outcome* out);
   void CheckEnd(Now now, Outcome* out);
 
   // run_faults.cc

@@ -28,20 +28,21 @@ void RunController::OnHeartbeat(const NodeEntry& node, Now now, Outcome* out) {
   const bool is_watched =
       watch_.IsWatching(state_.attempt) &&
       (IsLive(state_.phase) || state_.phase == RunPhase::kStopping);
+  bool has_advanced = false;
   if (is_watched) {
     watch_.ObserveNode(node.state, now);
     for (const NodeRunState& run : node.state.runs) {
       if (run.run != state_.spec.run) continue;
       for (const RankState& rank : run.ranks) {
         if (rank.attempt == state_.attempt) {
-          join_.NoteRankStep(rank.rank, rank.step);
+          has_advanced |= join_.NoteRankStep(rank.rank, rank.step);
         }
       }
     }
   }
   CheckNodeLife(node, now, out);
   if (is_watched) {
-    AdvanceSteps(now, out);
+    if (has_advanced) AdvanceSteps(now, out);
     CheckEnd(now, out);
   }
 }
@@ -115,21 +116,31 @@ void RunController::AdvanceSteps(Now now, Outcome* out) {
   if (!state_.spec.log_format.empty()) {
     // Of a followed log only some ranks tell; each step is a collective's.
     reached = *std::max_element(steps.begin(), steps.end());
-  } else if (reached <= state_.attempt_step.value &&
-             state_.phase == RunPhase::kRunning) {
-    // A node that cannot be heard does not hold the count back: in
-    // synchronous training the others' steps are its steps.
-    reached = NewestStep().value;
-    for (const NodeAssignment& assignment : state_.placement) {
-      const NodeEntry* node = core_.sessions->FindNode(assignment.node);
-      if (node == nullptr || !node->IsConnected()) continue;
-      const RankRange ranks = RanksOf(state_.spec, assignment.node_rank);
-      for (std::int32_t rank = ranks.first; rank < ranks.last; ++rank) {
-        reached = std::min(reached, steps[static_cast<std::size_t>(rank)]);
-      }
+  }
+  NoteStep(Step{reached}, now, out);
+}
+
+// A node that cannot be heard does not hold the count back: in synchronous
+// training the others' steps are its steps. On ticks, as it walks all nodes.
+void RunController::AdvanceStepsWithoutSilent(Now now, Outcome* out) {
+  if (state_.phase != RunPhase::kRunning ||
+      NewestStep() <= state_.attempt_step) {
+    return;
+  }
+  const std::vector<std::int64_t>& steps = join_.RankSteps();
+  std::int64_t reached = NewestStep().value;
+  for (const NodeAssignment& assignment : state_.placement) {
+    const NodeEntry* node = core_.sessions->FindNode(assignment.node);
+    if (node == nullptr || !node->IsConnected()) continue;
+    const RankRange ranks = RanksOf(state_.spec, assignment.node_rank);
+    for (std::int32_t rank = ranks.first; rank < ranks.last; ++rank) {
+      reached = std::min(reached, steps[static_cast<std::size_t>(rank)]);
     }
   }
-  const Step step{reached};
+  NoteStep(Step{reached}, now, out);
+}
+
+void RunController::NoteStep(Step step, Now now, Outcome* out) {
   if (step <= state_.attempt_step) return;
   Apply(StepCompleted{step}, now, out);
   is_soft_dirty_ = true;

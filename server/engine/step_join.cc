@@ -67,11 +67,13 @@ void StepJoin::Begin(RunId run, AttemptId attempt, std::int32_t world_size) {
   last_ = open_.end();
 }
 
-void StepJoin::NoteRankStep(Rank rank, Step step) {
-  if (rank.value < 0 || rank.value >= world_size_) return;
+bool StepJoin::NoteRankStep(Rank rank, Step step) {
+  if (rank.value < 0 || rank.value >= world_size_) return false;
   std::int64_t& known = rank_steps_[static_cast<std::size_t>(rank.value)];
-  known = std::max(known, step.value);
+  if (step.value <= known) return false;
+  known = step.value;
   newest_ = std::max(newest_, step);
+  return true;
 }
 
 StepJoin::OpenRow& StepJoin::FindOrOpen(const StepBlock& block, Now now) {

@@ -45,7 +45,8 @@ class StepJoin {
 
   // Newest completed step of one rank, as its blocks or heartbeats tell.
   const std::vector<std::int64_t>& RankSteps() const { return rank_steps_; }
-  void NoteRankStep(Rank rank, Step step);
+  // True if it is news.
+  bool NoteRankStep(Rank rank, Step step);
   Step NewestStep() const { return newest_; }
   std::size_t OpenRows() const { return open_.size(); }
 
