@@ -1,6 +1,7 @@
 #include "agent/checkpoints/shards.h"
 
 #include <sys/stat.h>
+#include <time.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -81,6 +82,16 @@ std::string Stamp(const std::string& path) {
     stamps += name + '\0' + StampOfFile(path + "/" + name) + '\n';
   }
   return Sha256Hex(stamps);
+}
+
+// Nobody has written the file for a while; it is not being written over now.
+bool IsQuiet(const std::string& path) {
+  constexpr std::int64_t kQuietSeconds = 2;
+  struct stat info {};
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return ::stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) &&
+         now.tv_sec - info.st_mtim.tv_sec > kQuietSeconds;
 }
 
 // Empty if the bytes at the path are those that were recorded.
@@ -172,7 +183,8 @@ std::vector<ShardFoundBad> ShardWatch::Check() {
     Watched& watched = it->second;
     const CheckpointShard& shard = watched.shard;
     const std::string stamp = Stamp(shard.path);
-    const bool is_settled = stamp == std::exchange(watched.last_stamp, stamp);
+    const bool is_settled = stamp == std::exchange(watched.last_stamp, stamp) ||
+                            IsQuiet(shard.path);
     if (stamp == watched.good_stamp || !is_settled) {
       ++it;
       continue;

@@ -27,11 +27,11 @@ ShardHashed HashShard(CheckpointShard shard);
 ShardsVerified RunVerifyShards(const VerifyShards& order);
 
 // Watches the newest shards of each run for bytes that change after they were
-// reported: stat first, and a new hash only when the stat has changed and
-// stayed the same for one pass, so that a file which is being written over (a
-// trainer that keeps one file) is not judged half-way. An older shard that is
-// gone was removed by the trainer, which is its right.
-// Not thread-safe: owned by the worker.
+// reported: stat first, and a new hash only when the stat has changed and then
+// stayed the same for one pass or two seconds, so that a file which is being
+// written over (a trainer that keeps one file) is not judged half-way. An older
+// shard that is gone was removed by the trainer, which is its right. Not
+// thread-safe: owned by the worker.
 class ShardWatch {
  public:
   // Keeps the newest `steps_kept` (attempt, step) of a run on this node.

@@ -183,6 +183,19 @@ TEST_F(ShardsTest, KeepsTheNewestStepsOfTheNewestAttempt) {
   EXPECT_THAT(CheckTwice(watch), SizeIs(1)) << "the newest attempt is";
 }
 
+TEST_F(ShardsTest, AFileThatNobodyWritesIsJudgedAtOnce) {
+  ShardWatch watch;
+  const std::string path = File("a", "weights");
+  watch.Add(Shard(5, path));
+  CheckTwice(watch);
+
+  File("a", "wEights");
+  fs::last_write_time(path,
+                      fs::file_time_type::clock::now() - std::chrono::hours(1));
+
+  EXPECT_THAT(watch.Check(), SizeIs(1));
+}
+
 TEST_F(ShardsTest, ForgetsARun) {
   ShardWatch watch;
   watch.Add(Shard(5, File("a", "weights")));
