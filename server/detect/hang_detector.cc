@@ -117,12 +117,15 @@ Duration HangDetector::DeadlineNow(const RunProgress& progress) const {
   if (AllBusy(progress)) {
     step_deadline = Scaled(step_deadline, options_.busy_factor);
   }
-  Duration deadline{};
+  // The whole first step belongs to the start, whatever its parts are called.
+  Duration deadline = has_stepped
+                          ? Duration::zero()
+                          : PhaseDeadline(Phase::kStartup, step_deadline);
   for (const RankProgress& rank : progress.Ranks()) {
     if (!IsLiving(rank) || (has_stepped && IsUnattached(rank))) continue;
     deadline = std::max(deadline, PhaseDeadline(rank.phase, step_deadline));
   }
-  // No living rank is known: the attempt is still on its way up, or gone.
+  // No living rank is left to judge by.
   if (deadline == Duration::zero()) {
     deadline = PhaseDeadline(Phase::kStartup, step_deadline);
   }

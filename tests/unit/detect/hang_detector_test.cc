@@ -79,6 +79,21 @@ TEST(HangDetectorTest, ASlowFirstStepIsNoHang) {
   EXPECT_THAT(rig.findings, IsEmpty()) << rig.Story();
 }
 
+// Trainers name the parts of the first step as they do of all others.
+TEST(HangDetectorTest, ThePartsOfASlowFirstStepAreNoHang) {
+  TrainingRig rig;
+  for (const Phase phase : {Phase::kData, Phase::kForward, Phase::kBackward,
+                            Phase::kOptimizer, Phase::kOther}) {
+    rig.EnterPhase(phase);
+    rig.Pass(seconds(590));
+  }
+  EXPECT_THAT(rig.findings, IsEmpty()) << rig.Story();
+
+  rig.Pass(seconds(20));
+  ASSERT_THAT(rig.findings, SizeIs(1));
+  EXPECT_EQ(rig.findings[0].kind, IncidentKind::kStartFailed);
+}
+
 TEST(HangDetectorTest, AnAttemptThatNeverStepsHasFailedToStart) {
   TrainingRig rig;
 
