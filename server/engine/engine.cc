@@ -35,6 +35,7 @@ class Engine::Impl final : public ClusterSource {
   void On(const ActionRequested& event, Now now, Outcome* out);
   void On(const Ticked& event, Now now, Outcome* out);
 
+  static std::string_view RunAliveOn(const NodeEntry& node);
   void ObserveNode(NodeEntry& node, Now now, Outcome* out);
   void Finish(Now now, Outcome* out);
   const RunId* RunOf(const ReportBody& body) const;
@@ -89,6 +90,17 @@ void Engine::Impl::Restore(Snapshot snapshot, Now now) {
   }
 }
 
+// A run whose processes live on a node that no run holds: one that this
+// service does not know, or whose node was passed over. Not a spare.
+std::string_view Engine::Impl::RunAliveOn(const NodeEntry& node) {
+  for (const NodeRunState& run : node.state.runs) {
+    for (const RankState& rank : run.ranks) {
+      if (rank.life != RankLife::kExited) return run.run;
+    }
+  }
+  return {};
+}
+
 ClusterView Engine::Impl::View(Now now) const {
   ClusterView view;
   std::map<std::string_view, std::string_view> serving;
@@ -108,7 +120,11 @@ ClusterView Engine::Impl::View(Now now) const {
     facts.silence = sessions_.Hearing().Silence(name, now.mono);
     facts.is_quarantined = node.record.is_quarantined;
     auto it = serving.find(name);
-    if (it != serving.end()) facts.serving = it->second;
+    if (it != serving.end()) {
+      facts.serving = it->second;
+    } else if (node.IsConnected()) {
+      facts.serving = RunAliveOn(node);
+    }
     view.nodes.push_back(std::move(facts));
   }
   return view;
@@ -167,6 +183,10 @@ void Engine::Impl::On(AgentConnected event, Now now, Outcome* out) {
     out->changes.push_back(NodeCursor{name, node.acks.BootId(), node.acked});
   }
   ObserveNode(node, now, out);
+  // It may be the one that a run is waiting for.
+  for (auto& [run_name, run] : runs_) {
+    if (run->State().phase == RunPhase::kPlacing) run->Conclude(now, out);
+  }
 }
 
 void Engine::Impl::On(const AgentDisconnected& event, Now now, Outcome* out) {

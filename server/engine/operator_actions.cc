@@ -159,6 +159,7 @@ absl::StatusOr<ReplyToOperator> OperatorActions::TryLaunch(
   ForgetOldRuns();
   state.attempt = NextAttempt(state, core_.cluster->View(now));
   state.guard_from = state.attempt;
+  state.first_attempt = state.attempt;
   (*runs_)[spec.run] = std::make_unique<RunController>(
       std::move(state), *std::move(policy), core_, /*is_restored=*/false, now);
   RunController& run = *(*runs_)[spec.run];

@@ -78,7 +78,7 @@ void RunController::RestoreIncident(const Incident& incident, Now now) {
 }
 
 void RunController::RestoreCheckpoint(const Checkpoint& checkpoint) {
-  ledger_.Restore(checkpoint);
+  if (checkpoint.attempt >= state_.first_attempt) ledger_.Restore(checkpoint);
 }
 
 bool RunController::Holds(const NodeId& node) const {
@@ -106,7 +106,6 @@ bool RunController::IsAtRest(Now now) const {
 
 bool RunController::Concerns(const NodeEntry& node) const {
   if (placed_.contains(node.record.node)) return true;
-  if (state_.phase == RunPhase::kPlacing) return true;  // A spare may come.
   return std::any_of(
       node.state.runs.begin(), node.state.runs.end(),
       [this](const NodeRunState& run) { return run.run == state_.spec.run; });
@@ -131,6 +130,7 @@ void RunController::BeginAttempt(Now now) {
   watch_.Begin(Watched(), now);
   join_.Begin(state_.spec.run, state_.attempt, state_.spec.WorldSize());
   rebooted_.clear();
+  ranks_missing_.clear();
   save_passed_.reset();
 }
 
@@ -234,6 +234,7 @@ Advanced RunController::Apply(const Trigger& trigger, Now now, Outcome* out) {
   const RecoveryContext context{policy_, cluster, ledger_.All(), verified_,
                                 defects_};
   const RunPhase before = state_.phase;
+  const AttemptId attempt = state_.attempt;
   Advanced advanced = Advance(&state_, trigger, context, now);
   if (advanced.has_changed) {
     is_dirty_ = true;
@@ -248,7 +249,9 @@ Advanced RunController::Apply(const Trigger& trigger, Now now, Outcome* out) {
   for (const Intent& intent : advanced.intents) {
     Execute(intent, is_ordered, now, out);
   }
-  if (state_.phase != before) OnPhaseChanged(before, now, out);
+  if (state_.phase != before || state_.attempt != attempt) {
+    OnPhaseChanged(before, now, out);
+  }
   return advanced;
 }
 
@@ -353,6 +356,14 @@ void RunController::Conclude(Now now, Outcome* out) {
   // Bounded: one fault, one stop, one placing, one start is the longest way.
   for (int i = 0; i < 4; ++i) {
     const RunPhase before = state_.phase;
+    if (before == RunPhase::kStopping && join_.OpenRows() > 0) {
+      // What the last steps say about the cause is wanted before the next
+      // checkpoint is chosen; nobody waits for ranks that are being killed.
+      std::vector<ClosedRow> closed;
+      join_.CloseAll(now, &closed);
+      TakeClosed(std::move(closed), now, out);
+      Book(watch_.Take(), now, out);
+    }
     Decide(now, out);
     const bool is_moving =
         state_.phase == RunPhase::kPlacing ||

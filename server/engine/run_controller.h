@@ -42,7 +42,8 @@ class RunController {
 
   const RunState& State() const { return state_; }
   const Ledger& Checkpoints() const { return ledger_; }
-  // Whether a heartbeat of this node may matter to the run.
+  // Whether a heartbeat of this node may matter to the run. A spare's does
+  // not: a run that waits for nodes looks when one connects, and on ticks.
   bool Concerns(const NodeEntry& node) const;
   // Ended, and nothing more to be said or stored.
   bool IsAtRest(Now now) const;
@@ -86,6 +87,7 @@ class RunController {
                 Outcome* out);
   void OnShard(const NodeEntry& node, const CheckpointShard& shard, Now now,
                Outcome* out);
+  std::string WhyNotToTrust(Step step) const;
   void OnShardBad(const NodeEntry& node, const CheckpointShardBad& bad, Now now,
                   Outcome* out);
   void OnResult(const NodeEntry& node, const CommandResult& result, Now now,
@@ -114,6 +116,7 @@ class RunController {
   void BookPassedOver(const NodeId& node, Now now, Outcome* out);
   void BookFinalCause(Now now, Outcome* out);
   void CheckNodeLife(const NodeEntry& node, Now now, Outcome* out);
+  void CheckRanksShown(const NodeEntry& node, Now now, Outcome* out);
   void CheckForeignAttempt(Now now, Outcome* out);
   void CheckDeadlines(Now now, Outcome* out);
   void IgnoreMassSilence(Now now, Outcome* out);  // Mutation.
@@ -156,7 +159,9 @@ class RunController {
   // Open incidents of an earlier life of this service: no ground to act on
   // before the evidence shows again.
   std::set<std::int64_t> unconfirmed_;
-  std::set<NodeId> rebooted_;            // Said once an attempt.
+  std::set<NodeId> rebooted_;  // Said once an attempt.
+  // Nodes whose agent does not show the ranks it should have, since when.
+  std::map<NodeId, MonoTime> ranks_missing_;
   std::vector<Finding> start_failures_;  // To be booked.
 
   struct Sent {

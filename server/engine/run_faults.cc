@@ -139,14 +139,16 @@ void RunController::DecideOn(const Incident& incident, Now now, Outcome* out) {
   }
 }
 
-// Nothing automatic begins while most of the run's nodes cannot be heard: it
-// may be us. A crash is a fact for ever; all else also needs a settled view.
+// A crash, and a step that was not finite, are facts for ever. All else is a
+// judgement, and needs a settled view and most of the run's nodes: else it may
+// be we who are deaf.
 bool RunController::MayAct(const Incident& incident, Now now) const {
   if (core_.mutation == EngineMutation::kIgnoresMassSilence) return true;
   const bool is_fact = incident.kind == IncidentKind::kCrash ||
                        incident.kind == IncidentKind::kNan ||
                        incident.signature.starts_with(kRefusedSignature);
-  if (!is_fact && IsSettling(now)) return false;
+  if (is_fact) return true;
+  if (IsSettling(now)) return false;
   const auto nodes = static_cast<double>(state_.placement.size());
   double silent = 0;
   for (const NodeAssignment& assignment : state_.placement) {
@@ -251,7 +253,10 @@ void RunController::CheckNodeLife(const NodeEntry& node, Now now,
   if (!IsLive(state_.phase) || !placed_.contains(node.record.node)) return;
   for (const NodeAssignment& assignment : state_.placement) {
     if (assignment.node != node.record.node) continue;
-    if (assignment.boot_id == node.state.boot_id) return;
+    if (assignment.boot_id == node.state.boot_id) {
+      CheckRanksShown(node, now, out);
+      return;
+    }
     if (!rebooted_.insert(assignment.node).second) return;
     Finding finding = MakeFinding(IncidentKind::kNodeLost, Watched(), now);
     finding.culprit.node = assignment.node;
@@ -267,6 +272,42 @@ void RunController::CheckNodeLife(const NodeEntry& node, Now now,
     BookFinding(finding, now, out);
     return;
   }
+}
+
+// An agent that has started its ranks and shows fewer of them has lost track,
+// or has stopped them for another server. Nothing else would tell: there is
+// neither an exit to report nor a rank that stands still.
+void RunController::CheckRanksShown(const NodeEntry& node, Now now,
+                                    Outcome* out) {
+  constexpr Duration kPatience = std::chrono::seconds(5);
+  std::int32_t shown = 0;
+  bool is_started = state_.phase == RunPhase::kRunning;
+  for (const NodeRunState& run : node.state.runs) {
+    if (run.run != state_.spec.run) continue;
+    is_started |= run.started == state_.attempt;
+    for (const RankState& rank : run.ranks) {
+      const bool was_killed =
+          rank.life == RankLife::kExited && rank.killed_by_agent;
+      if (rank.attempt == state_.attempt && !was_killed) ++shown;
+    }
+  }
+  if (!is_started || shown >= state_.spec.ranks_per_node) {
+    ranks_missing_.erase(node.record.node);
+    return;
+  }
+  const auto [since, is_new] =
+      ranks_missing_.try_emplace(node.record.node, now.mono);
+  if (now.mono - since->second < kPatience) return;
+  Finding finding = MakeFinding(IncidentKind::kCrash, Watched(), now);
+  finding.culprit.node = node.record.node;
+  finding.step = NewestStep();
+  finding.reason = fmt::format(
+      "{} shows {} of the {} ranks it was to run of attempt {}; the others "
+      "are gone without a word",
+      node.record.node, shown, state_.spec.ranks_per_node,
+      state_.attempt.value);
+  finding.signature = "ranks not shown";
+  BookFinding(finding, now, out);
 }
 
 void RunController::CheckForeignAttempt(Now now, Outcome* out) {

@@ -199,6 +199,10 @@ void RunController::OnShard(const NodeEntry& node, const CheckpointShard& shard,
   }
   watch_.ObserveShard(shard, node.record.node, now);
   const Ledger::Added added = ledger_.Add(shard, now);
+  if (const std::string why = WhyNotToTrust(shard.step); !why.empty()) {
+    ledger_.Distrust(shard.attempt, shard.step, why);
+    return;
+  }
   if (!added.is_now_verified) return;
   const Checkpoint& checkpoint = *added.checkpoint;
   watch_.ObserveCheckpointComplete(checkpoint.attempt, checkpoint.step, now);
@@ -221,6 +225,25 @@ void RunController::OnShard(const NodeEntry& node, const CheckpointShard& shard,
   ClearSave(&state_);
   save_passed_.reset();
   is_dirty_ = true;
+}
+
+// Shards are hashed and reported for a while after the step, so that what was
+// given up from some step on may be completed later. Empty: nothing is known
+// against the present attempt's checkpoint of `step`.
+std::string RunController::WhyNotToTrust(Step step) const {
+  for (const Incident* open : book_.Open()) {
+    if (open->kind == IncidentKind::kNan && open->attempt == state_.attempt &&
+        step >= open->step) {
+      return fmt::format("saved at or after the step {} that was not finite",
+                         open->step.value);
+    }
+  }
+  if (state_.phase == RunPhase::kStopping && state_.rollback_to.has_value() &&
+      step > *state_.rollback_to) {
+    return fmt::format("given up by a rollback to step {}",
+                       state_.rollback_to->value);
+  }
+  return {};
 }
 
 void RunController::OnShardBad(const NodeEntry& node,
@@ -345,6 +368,7 @@ void RunController::OnSaveResult(const NodeEntry& node,
       saved_.insert(node.record.node);
       return;
     case CommandOutcome::kMissed: {
+      const bool was_pausing = state_.save_then_stop;
       const bool is_agreed =
           RetryMissedSave(&state_, policy_.save, NewestStep(),
                           watch_.Hang().MedianStepSeconds());
@@ -358,6 +382,10 @@ void RunController::OnSaveResult(const NodeEntry& node,
                                      node.record.node, state_.save_step->value)
                        : "given up: the step was missed each time",
                    0, now, out);
+      if (!is_agreed && was_pausing) {
+        state_.save_then_stop = true;  // The pause stands, without its save.
+        Apply(PauseSaveEnded{"no step to save could be agreed on"}, now, out);
+      }
       return;
     }
     case CommandOutcome::kFailed:

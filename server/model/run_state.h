@@ -110,6 +110,9 @@ struct RunState {
   WallTime created;
   WallTime ended;
   std::int64_t attempts = 0;
+  // What is older belongs to an earlier run of this name, and counts for
+  // nothing here.
+  AttemptId first_attempt;
   std::map<std::int32_t, std::string> finished;  // Rank -> parameters_sha256.
   std::map<std::string, double> time_seconds;    // TimeCauseName -> seconds.
   WallTime accounted;  // Up to when time_seconds holds the run's time.

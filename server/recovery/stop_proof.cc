@@ -9,6 +9,22 @@ namespace {
 // one that is only silent; still long enough for an agent that restarts.
 constexpr Duration kFenceDisconnected = std::chrono::seconds(2);
 
+// Nodes gone for longer are old losses, and say nothing about us.
+constexpr Duration kOldLoss = std::chrono::minutes(10);
+
+bool IsMostOfClusterHeard(const ClusterView& cluster) {
+  int heard = 0;
+  int silent = 0;
+  for (const NodeFacts& facts : cluster.nodes) {
+    if (facts.is_connected) {
+      ++heard;
+    } else if (facts.state != nullptr && facts.silence < kOldLoss) {
+      ++silent;
+    }
+  }
+  return heard > 0 && heard >= silent;
+}
+
 // Silence is no proof of death. It is enough to pass a node over, because what
 // may still run there can neither join the next attempt (own rendezvous) nor
 // overwrite (own directory, ledger). But if most nodes are silent at once, the
@@ -20,15 +36,18 @@ bool MayFence(const NodeFacts& facts, const RunState& state,
                                 ? policy.detect.silence.silent_after
                                 : kFenceDisconnected;
   if (facts.silence < patience) return false;
-  // A person who took the silent node out of use has said that it is gone.
-  if (facts.is_quarantined && !facts.is_connected) return true;
-  const auto nodes = static_cast<int>(state.placement.size());
-  if (nodes > 1) return 2 * ConnectedNodes(state.placement, cluster) >= nodes;
-  if (facts.silence < policy.detect.silence.alone) return false;
-  for (const NodeFacts& other : cluster.nodes) {
-    if (other.node != facts.node && other.is_connected) return true;
+  // A node that is out of use and silent for long is not waited for.
+  if (facts.is_quarantined && !facts.is_connected &&
+      facts.silence >= policy.detect.silence.alone) {
+    return true;
   }
-  return false;
+  const auto nodes = static_cast<int>(state.placement.size());
+  if (nodes > 1 && 2 * ConnectedNodes(state.placement, cluster) >= nodes) {
+    return true;
+  }
+  // No witness in the run itself; after long, the rest of the cluster is one.
+  return facts.silence >= policy.detect.silence.alone &&
+         IsMostOfClusterHeard(cluster);
 }
 
 }  // namespace

@@ -163,6 +163,7 @@ void EncodePlain(const RunState& state, v1::StoredRunState* out) {
   out->set_created_unix_ms(ToUnixMillis(state.created));
   out->set_ended_unix_ms(ToUnixMillis(state.ended));
   out->set_attempts(state.attempts);
+  out->set_first_attempt(state.first_attempt.value);
   out->mutable_finished()->insert(state.finished.begin(), state.finished.end());
   out->mutable_time_seconds()->insert(state.time_seconds.begin(),
                                       state.time_seconds.end());
@@ -194,6 +195,7 @@ void DecodePlain(const v1::StoredRunState& in, RunState* state) {
   state->created = FromUnixMillis(in.created_unix_ms());
   state->ended = FromUnixMillis(in.ended_unix_ms());
   state->attempts = in.attempts();
+  state->first_attempt = AttemptId{in.first_attempt()};
   state->finished.insert(in.finished().begin(), in.finished().end());
   state->time_seconds.insert(in.time_seconds().begin(),
                              in.time_seconds().end());

@@ -24,8 +24,8 @@ RunState FullRun(Now now) {
          max_step_at_start, save_seq, save_step, save_then_stop,
          save_request_id, save_margin_doublings, restarts,
          restarts_without_progress, guard_from, avoid_node, open_incident,
-         incidents, created, ended, attempts, finished, time_seconds,
-         accounted] = full;
+         incidents, created, ended, attempts, first_attempt, finished,
+         time_seconds, accounted] = full;
   auto& [run, argv, working_directory, environment, nodes, ranks_per_node,
          checkpoint_directory, target_steps, policy_toml, policy_file,
          log_format] = spec;
@@ -75,6 +75,7 @@ RunState FullRun(Now now) {
   created = now.wall - seconds(500);
   ended = now.wall - seconds(1);
   attempts = 7;
+  first_attempt = AttemptId{3};
   finished = {{0, "abc"}, {5, ""}};
   time_seconds = {{"productive", 321.125}, {"restarting", 1e-9}};
   accounted = now.wall - milliseconds(7);
