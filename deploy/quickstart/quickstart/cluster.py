@@ -33,6 +33,8 @@ class Cluster:
         self.http_port = preferred(port_base + 10)
         self.small_disk = small_disk
         self.disk = os.path.join(work_dir, "disk")
+        # Memory, as agents use by default, but of this cluster alone.
+        self.recorders = "/dev/shm/steadyrun-quickstart-%s" % self.token
         self.is_mounted = False
         self.proxies = {}
         self.agents = {}
@@ -88,6 +90,7 @@ class Cluster:
                 "--address", "127.0.0.1",
                 "--state-dir", state,
                 "--spool", os.path.join(spool, "spool.db"),
+                "--recorder-dir", self.recorders,
             ],
             self._environment(name),
             os.path.join(self.work_dir, "log", name + ".log"),
@@ -121,6 +124,7 @@ class Cluster:
         for proxy in self.proxies.values():
             proxy.stop()
         self.proxies.clear()
+        shutil.rmtree(self.recorders, ignore_errors=True)
         if self.is_mounted:
             self._unmount()
 

@@ -46,6 +46,7 @@ class Injector:
         self.seed = seed
         self.strikes = [Strike(fault) for fault in faults]
         self._threads = []
+        self._armed = {}  # Number of a fault -> its file and rank.
         self._disk_lock = threading.Lock()
         self._launched = 0.0
 
@@ -55,7 +56,8 @@ class Injector:
         for strike in self.strikes:
             fault = strike.fault
             if self._is_in_training(fault) and fault.at_step is not None:
-                self._put_fault_file(fault, fault.at_step)
+                rank, path = self._put_fault_file(fault, fault.at_step)
+                self._armed[fault.number] = path, rank
 
     def start(self):
         """At the launch: at_seconds counts from here."""
@@ -82,6 +84,9 @@ class Injector:
     def _play(self, strike):
         fault = strike.fault
         try:
+            if fault.number in self._armed:
+                self._play_armed(strike)
+                return
             if fault.at_seconds is not None:
                 wait = self._launched + fault.at_seconds - time.monotonic()
                 if self.clock.sleep(max(0.0, wait) + fault.delay):
@@ -209,13 +214,29 @@ class Injector:
         return rank, os.path.join(self.fault_files, name)
 
     def _in_training(self, strike):
+        """At some moment, not at a step: the order is a file made now."""
+        rank, path = self._put_fault_file(strike.fault, 0)
+        self._await_done(strike, path, rank)
+
+    def _await_done(self, strike, path, rank):
+        """The training code renames the file before it does the fault."""
+        while not os.path.exists(path + ".done"):
+            if not self.clock.sleep(0.02):
+                return
+        self._struck(strike, "in the training code of rank %d" % rank)
+
+    def _play_armed(self, strike):
+        """A fault at a step of the training code: it was armed before."""
         fault = strike.fault
-        if fault.at_step is not None:  # Armed before the launch.
-            self._struck(strike, "in the training code at step %d"
-                         % fault.at_step)
+        if not fault.repeat:
+            self._await_done(strike, *self._armed[fault.number])
             return
-        rank, path = self._put_fault_file(fault, 0)
-        self._struck(strike, "ordered from rank %d, at its next step" % rank)
+        # Never renamed: it is done whenever the step before is reached.
+        attempt = self.clock.wait(fault.at_step - 1)
+        while attempt:
+            self._struck(strike, "in the training code of rank %d, each time"
+                         % self._armed[fault.number][1])
+            attempt = self.clock.wait(fault.at_step - 1, max(1, attempt))
 
     def _kill_agent(self, strike):
         name = self._target_node(strike.fault)

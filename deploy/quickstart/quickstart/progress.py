@@ -82,6 +82,7 @@ class Progress:
         began, before = self._last_step
         rate = max(0, step - before) / max(0.001, now - began)
         self._last_step = (now, step)
+        # Protobuf's JSON writes what is no number as a string.
         loss = view.get("loss")
         self.say("step %d/%d  %.1f steps/s  loss %s  attempt %s  incidents %s"
                  % (step, self.steps, rate,
