@@ -24,9 +24,9 @@ MAY_INCLUDE = {
     "base": (),
     "proto/messages": (),
     "server/model": MESSAGES,
-    "server/detect": MODEL + ("server/policy",),
-    "server/incident": MODEL + ("server/detect", "server/policy"),
-    "server/policy": MODEL,
+    "server/detect": MODEL,
+    "server/incident": MODEL + ("server/detect",),
+    "server/policy": MODEL + ("server/detect",),  # Holds the options.
     "server/recovery": DECIDE,
     "server/engine": DECIDE + ("server/recovery",),
     "server/report": MODEL,
