@@ -201,6 +201,7 @@ void AgentStream::CheckDeadlines(MonoTime now) {
       }
       return;
     }
+    WriteIfDue(now);  // An ack that nothing else took along.
     if (!has_hello_ && now - opened_ >= kHelloTimeout) {
       overdue = absl::InvalidArgumentError("no Hello within 10 s");
     } else if (now - heard_ >= kSilenceTimeout) {

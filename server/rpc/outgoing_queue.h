@@ -13,13 +13,14 @@ namespace steadyrun {
 // What waits to be written to one agent. Not thread-safe, no I/O.
 //
 // Acknowledgements are coalesced: a write costs about as much as a read, so
-// an ack leaves when something else is written anyway, when many reports have
+// an ack leaves when something else is written anyway, when some reports have
 // gathered, or when the last one is kAckInterval ago. Until then the agent
-// keeps the reports in its spool, which costs it nothing.
+// keeps the reports in its spool, which costs it nothing; the few keep a peer
+// that sends only so many unacknowledged ones from waiting.
 class OutgoingQueue {
  public:
   static constexpr Duration kAckInterval = std::chrono::seconds(2);
-  static constexpr std::uint64_t kAckReports = 256;
+  static constexpr std::uint64_t kAckReports = 4;
   // The engine derives commands again each second, so a full queue only says
   // that this peer does not read.
   static constexpr std::size_t kMaxCommands = 256;

@@ -96,7 +96,7 @@ TEST_F(AgentStreamTest, CommandsArriveInOrder) {
   EXPECT_TRUE(std::is_sorted(steps.begin(), steps.end()));
 }
 
-TEST_F(AgentStreamTest, AcksAreCoalescedAndLeaveWithAHeartbeatWhenDue) {
+TEST_F(AgentStreamTest, AcksAreCoalescedAndLeaveWhenDue) {
   StartServer();
   const auto agent = Connect("n1");
   registry_.Execute(AckReports{LastSession(), {1}});
@@ -111,6 +111,13 @@ TEST_F(AgentStreamTest, AcksAreCoalescedAndLeaveWithAHeartbeatWhenDue) {
   registry_.Execute(
       AckReports{LastSession(), {3 + OutgoingQueue::kAckReports}});
   EXPECT_EQ(agent->Read()->ack_seq(), 3 + OutgoingQueue::kAckReports);
+
+  registry_.Execute(AckReports{LastSession(), {100}});
+  registry_.Execute(AckReports{LastSession(), {101}});
+  EXPECT_EQ(agent->Read()->ack_seq(), 100u);
+  clock_.Advance(OutgoingQueue::kAckInterval);
+  registry_.Tick();  // Also when the agent says nothing more.
+  EXPECT_EQ(agent->Read()->ack_seq(), 101u);
 }
 
 TEST_F(AgentStreamTest, EffectsForASessionThatIsGoneAreDropped) {
