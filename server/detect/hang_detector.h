@@ -8,7 +8,8 @@
 //
 // Model. quiet = now - newest advance (step or phase change) of any rank.
 // Each living rank has a deadline by its phase:
-//   declared long phases    a fixed one (HangOptions::phase)
+//   declared long phases    a fixed one (HangOptions::phase); all of the
+//                           attempt's first step counts as startup
 //   everything else         clamp(minimum, max(factor x q99, 2 x longest) of
 //                           the last 500 step times, maximum); the first 5
 //                           steps of an attempt are not counted and, like a
@@ -89,6 +90,12 @@ class HangDetector {
   // step of the attempt so far; 0 when there was none.
   double MedianStepSeconds() const {
     return sketch_.Size() > 0 ? sketch_.Quantile(0.5) : longest_seconds_;
+  }
+  // The longest of the last few steps in seconds: follows a run that becomes
+  // slower at once, which the median does not.
+  double LongestOfLastSteps() const {
+    constexpr std::size_t kLastSteps = 8;
+    return sketch_.LongestOfNewest(kLastSteps);
   }
 
  private:

@@ -131,7 +131,8 @@ Verdicts RunWatch::Evaluate(const NodeHearing& hearing,
                             const RunSituation& situation, Now now) {
   if (situation.is_live || situation.is_stopping) {
     SilenceWitness witness;
-    witness.median_step_seconds = hang_.MedianStepSeconds();
+    witness.step_seconds =
+        std::max(hang_.MedianStepSeconds(), hang_.LongestOfLastSteps());
     witness.hang_deadline = hang_.DeadlineNow(progress_);
     for (NodeId& node : crash_.NodesWithExits()) {
       witness.exits_on.insert(std::move(node));

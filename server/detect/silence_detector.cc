@@ -44,6 +44,15 @@ bool AnyInLongPhase(const RunProgress& progress,
   return false;
 }
 
+bool AnyAlive(const RunProgress& progress, const std::set<NodeId>& silent) {
+  const auto ranks = progress.Ranks();
+  for (std::size_t r = 0; r < ranks.size(); ++r) {
+    if (silent.contains(progress.Attempt().rank_nodes[r])) continue;
+    if (ranks[r].life != RankLife::kExited) return true;
+  }
+  return false;
+}
+
 Now BackTo(MonoTime mono, Now now) {
   return {mono,
           now.wall - std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -176,7 +185,9 @@ SilenceDetector::Judgement SilenceDetector::Judge(const NodeId& node,
             fmt::format("ranks on {} ended", exited)};
   }
   const std::optional<MonoTime> last = progress.LastAdvanceOutside(silent_);
-  if (!last.has_value()) {
+  // A rank that ended is no witness: a bad end was seen above, and after a
+  // good one the run may be complete on the silent node as well.
+  if (!last.has_value() || !AnyAlive(progress, silent_)) {
     if (silence < options_.alone ||
         hearing.SilentShare(options_.silent_after, now) > options_.mass_share) {
       return {};
@@ -194,12 +205,11 @@ SilenceDetector::Judgement SilenceDetector::Judge(const NodeId& node,
   const std::string standstill = fmt::format(
       "the ranks on other nodes have not advanced for {}", HumanSeconds(quiet));
   const bool has_stepped = progress.MaxStep() != kNoStep;
-  const Duration window = std::max(
-      options_.witness_minimum,
-      FromSeconds(options_.witness_steps * witness.median_step_seconds));
-  if (has_stepped && witness.median_step_seconds > 0 &&
-      *last <= heard + window && quiet >= window &&
-      !AnyInLongPhase(progress, silent_)) {
+  const Duration window =
+      std::max(options_.witness_minimum,
+               FromSeconds(options_.witness_steps * witness.step_seconds));
+  if (has_stepped && witness.step_seconds > 0 && *last <= heard + window &&
+      quiet >= window && !AnyInLongPhase(progress, silent_)) {
     return {Verdict::kNodeLost, heard, standstill};
   }
   if (witness.hang_deadline > Duration::zero() &&

@@ -6,8 +6,9 @@
 // network to us. What counts is whether the training goes on without it.
 //
 // Model. A node of the run is silent after `silent_after` without a word; h is
-// when it was last heard, w = max(witness_minimum, witness_steps x median
-// step), "the others" are the ranks on nodes that are not silent.
+// when it was last heard, w = max(witness_minimum, witness_steps x the longer
+// of the median and the last few steps), "the others" are the ranks on nodes
+// that are not silent.
 //   more than mass_share of the run's nodes are silent -> mass silence:
 //     nothing is judged; page after mass_page. The network, or this service.
 //   a rank exited on another node                      -> node_lost
@@ -18,8 +19,9 @@
 //   no rank ever stepped and silent for `starting`     -> node_lost
 //   the others went on beyond h + w                    -> agent_lost, a
 //     warning; from then on a short pause of the run is no witness any more
-//   there are no others: node_lost after `alone`, unless most of the fleet
-//     fell silent too
+//   there are no others, or all their ranks have ended well (the run is at
+//     its end): node_lost after `alone`, unless most of the fleet fell silent
+//     too
 //   nothing within `settle` of a start, stall or storage trouble.
 // A node heard again clears agent_lost; node_lost only if the run advances
 // again as well (which a run that is acted on never does: it is stopped).
@@ -50,8 +52,9 @@ namespace steadyrun {
 
 // What else is known when silence is judged.
 struct SilenceWitness {
-  double median_step_seconds = 0;  // 0: unknown.
-  Duration hang_deadline{};        // HangDetector::DeadlineNow().
+  // Longest usual step: the median, or one of the last few. 0: unknown.
+  double step_seconds = 0;
+  Duration hang_deadline{};  // HangDetector::DeadlineNow().
   // Nodes on which a rank exited, unasked, in this attempt.
   std::set<NodeId> exits_on;
 };

@@ -72,8 +72,15 @@ void Chaos::Inject(FaultKind kind) {
       return;
     case FaultKind::kSlowRank: {
       const RunId run = RandomRun();
-      parts_.cluster.SlowDown(run, 1.0 + 2.0 * random().Unit());
-      context.queue.After(random().Time(seconds(5), seconds(60)),
+      // By less than twice at a time: a run that becomes slower than that just
+      // when a node falls silent cannot be told from one that stands still.
+      const double first = 1.0 + 0.6 * random().Unit();
+      const double second = first * (1.0 + 0.6 * random().Unit());
+      parts_.cluster.SlowDown(run, first);
+      context.queue.After(seconds(20), [this, run, second] {
+        parts_.cluster.SlowDown(run, second);
+      });
+      context.queue.After(random().Time(seconds(40), seconds(90)),
                           [this, run] { parts_.cluster.SlowDown(run, 1.0); });
       return;
     }

@@ -133,6 +133,7 @@ class Invariants final : public Watcher {
   bool HasSilentNode(const RunState& state, Duration at_least) const;
   int SilentNodes(const RunState& state, Duration at_least) const;
   // invariants_store.cc
+  void CountRestart(const RunId& run);
   void CheckCommittedRun(const RunState& before, const RunState& after);
   void CheckCommittedRow(const StepRow& row);
   void CheckCommittedCheckpoint(const Checkpoint& checkpoint);
@@ -173,7 +174,10 @@ class Invariants final : public Watcher {
   std::map<RunNode, AttemptId> fenced_;
   std::map<RunNode, AttemptId> stop_sent_;  // Highest floor ever ordered.
   std::set<std::tuple<RunId, AttemptId, Rank>> spawned_;
-  std::map<RunId, std::deque<Duration>> restarts_;
+  std::map<RunId, std::deque<Duration>> restarts_;  // Committed.
+  std::set<std::pair<RunId, AttemptId>> pending_restarts_;
+  // Attempts of which some node said that it could not start its ranks.
+  std::set<std::pair<RunId, AttemptId>> start_failures_;
   int automatic_restarts_ = 0;
   int wrong_silences_ = 0;
 

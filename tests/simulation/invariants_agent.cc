@@ -137,7 +137,17 @@ void Invariants::OnReportSpooled(int node, const std::string& boot_id,
     tracked.step = shard->step;
     tracked.rank = shard->rank;
     tracked.has_error = !shard->error.empty();
+  } else if (const auto* result = std::get_if<CommandResult>(&report.body)) {
+    if (result->outcome == CommandOutcome::kFailed &&
+        result->command_id.find("/start/") != std::string::npos) {
+      start_failures_.insert({result->run, result->attempt});
+    }
   }
+  context_.trace.Line(context_.now(), fmt::format("node-{}", node),
+                      "spooled {}: kind {} of {}/{} step {} rank {}",
+                      report.seq.value, tracked.kind, tracked.run,
+                      tracked.attempt.value, tracked.step.value,
+                      tracked.rank.value);
   if (!reports_[node].emplace(report.seq, tracked).second) {
     Violate("S16", fmt::format("node-{}: number {} names two reports", node,
                                report.seq.value));
@@ -179,7 +189,10 @@ void Invariants::OnSpawned(const Process& process) {
       Violate("S1", fmt::format("{} starts beside one of attempt {}", who,
                                 other.attempt.value));
     }
-    if (other.attempt > process.attempt) {
+    const auto behind = fenced_.find({process.run, process.node});
+    const bool is_zombie =
+        behind != fenced_.end() && behind->second >= process.attempt;
+    if (other.attempt > process.attempt && !is_zombie) {
       Violate("S2", fmt::format("{} starts while attempt {} runs", who,
                                 other.attempt.value));
     }

@@ -123,9 +123,10 @@ void Invariants::CheckCommittedRun(const RunState& before,
   if (after.restarts.size() > kMaxRestartRecords) {
     Violate("S15", "the list of restarts grows without bound");
   }
-  const bool enters_stop =
-      IsLivePhase(before.phase) && after.phase == RunPhase::kStopping;
-  if (enters_stop && after.attempt == before.attempt) return;
+  // Decided on, and now it stands: it counts against the budget.
+  if (pending_restarts_.erase({after.spec.run, before.attempt}) > 0) {
+    CountRestart(after.spec.run);
+  }
   if (before.phase == RunPhase::kStopping &&
       before.placement.size() == after.placement.size()) {
     for (const NodeAssignment& assignment : after.placement) {
@@ -134,8 +135,24 @@ void Invariants::CheckCommittedRun(const RunState& before,
   }
 }
 
+void Invariants::CountRestart(const RunId& run) {
+  std::deque<Duration>& times = restarts_[run];
+  times.push_back(context_.now());
+  while (context_.now() - times.front() > std::chrono::hours(1)) {
+    times.pop_front();
+  }
+  if (static_cast<int>(times.size()) > bounds_.restarts_per_hour) {
+    Violate("S11", fmt::format("{} automatic restarts within an hour, {} are "
+                               "allowed",
+                               times.size(), bounds_.restarts_per_hour));
+  }
+}
+
 void Invariants::CheckCommittedRow(const StepRow& row) {
   rows_.insert({row.run, row.attempt, row.step});
+  context_.trace.Line(context_.now(), "store", "row {}/{} step {}{}", row.run,
+                      row.attempt.value, row.step.value,
+                      row.is_complete ? "" : ", not complete");
   std::set<std::int64_t> stamps;
   const auto metric = std::ranges::find(
       row.metrics, static_cast<std::uint32_t>(Metric::kTokens));

@@ -57,7 +57,6 @@ std::optional<int> SimCluster::Spawn(int node_index, const RunId& run,
   process.local_rank = start.ranks.front().local_rank;
   process.pid = next_pid_++;
   process.start = start;
-  process.step = start.resume_step;
   process.phase_since = process.progress_since = process.spawned =
       context_.now();
   live_.push_back(id);
@@ -138,6 +137,7 @@ void SimCluster::BeginTraining(int index) {
 void SimCluster::Advance(int index, Duration extra) {
   Group& group = groups_[index];
   const std::uint64_t token = ++group.token;
+  group.step_began = context_.now();
   const TrainingPlan& plan = plans_[group.run];
   const auto slowness = slowness_.find(group.run);
   const double factor = slowness == slowness_.end() ? 1.0 : slowness->second;
@@ -238,7 +238,7 @@ void SimCluster::WriteBlocks(Group& group, bool is_first_bad) {
                      static_cast<std::uint32_t>(Metric::kTokens)};
     block.values.assign(
         ranks.size(),
-        static_cast<float>(ToSeconds(plans_[group.run].step_time)));
+        static_cast<float>(ToSeconds(context_.now() - group.step_began)));
     const float loss = 2.0f + 8.0f / static_cast<float>(group.step.value + 2);
     for (const std::uint32_t rank : ranks) {
       const bool is_bad =

@@ -198,6 +198,7 @@ class SimCluster {
     std::int32_t world = 0;
     std::map<std::int32_t, int> members;  // Rank -> process.
     Step step = kNoStep;
+    Duration step_began{};
     bool is_started = false;
     bool is_broken = false;
     bool is_blocked = false;

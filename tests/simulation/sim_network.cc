@@ -260,6 +260,7 @@ void SimNetwork::Cut(int node, bool up, bool down) {
       for (const StreamId id : ids) {
         Stream* stream = Find(id);
         if (stream == nullptr) continue;
+        stream->is_broken = true;
         if (is_agent) {
           stream->down.messages.clear();
           TellAgent(id, Duration(0));

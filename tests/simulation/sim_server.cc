@@ -172,6 +172,10 @@ void SimServer::Perform(const Effect& effect) {
           const auto it = by_session_.find(e.session);
           if (it == by_session_.end()) return;
           const Session session = it->second;
+          if constexpr (std::is_same_v<E, AckReports>) {
+            context_.trace.Line(context_.now(), "server", "acks {} to node-{}",
+                                e.seq.value, session.node);
+          }
           watcher_.OnServerEffect(effect, session.node);
           if constexpr (std::is_same_v<E, SendCommand>) {
             network_.SendToAgent(session.stream, e.command);

@@ -193,6 +193,48 @@ TEST(SilenceDetectorTest, LostNodesAreFoundWhileTheAttemptIsBeingStopped) {
   EXPECT_TRUE(rig.First(IncidentKind::kNodeLost).has_value()) << rig.Story();
 }
 
+// Found by simulation seeds 1 and 17: nodes cut off within half a second of
+// each other are not silent yet when the first one is judged.
+TEST(SilenceDetectorTest, AWitnessIsOnlyWorthWhatWasHeardOfIt) {
+  TrainingRig rig = Trained(4);
+  rig.cut = {"n0"};
+  rig.Steps(4, kShort);
+  rig.cut = {"n0", "n1", "n2"};
+  rig.Steps(200, kShort);
+
+  EXPECT_FALSE(rig.First(IncidentKind::kNodeLost).has_value()) << rig.Story();
+}
+
+// Found by simulation seed 257.
+TEST(SilenceDetectorTest, ARunThatHasBecomeSlowerIsMeasuredByItsLastSteps) {
+  TrainingRig rig = Trained(3, seconds(1));
+  rig.Steps(3, milliseconds(3500));
+  rig.cut = {"n1"};
+  rig.Steps(3, milliseconds(3500));
+
+  EXPECT_FALSE(rig.First(IncidentKind::kNodeLost).has_value()) << rig.Story();
+}
+
+// Found by simulation seed 267: the run is complete, and the node whose agent
+// is away cannot say so yet.
+TEST(SilenceDetectorTest, RanksThatHaveEndedWellAreNoWitness) {
+  TrainingRig rig = Trained();
+  rig.cut = {"n1"};
+  for (RankState& rank : rig.ranks) {
+    RankFinished finished;
+    finished.run = "run";
+    finished.attempt = AttemptId{1};
+    finished.rank = rank.rank;
+    if (rank.rank < Rank{2} || rank.rank > Rank{3}) {
+      rig.watch.ObserveFinished(finished);
+    }
+    rank.life = RankLife::kExited;
+  }
+  rig.Pass(seconds(50));
+
+  EXPECT_FALSE(rig.First(IncidentKind::kNodeLost).has_value()) << rig.Story();
+}
+
 struct MassCase {
   int nodes;
   int silent;
