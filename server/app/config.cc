@@ -42,9 +42,11 @@ void Declare(Flags* flags, CLI::App* app) {
   };
   add("-c,--config", &flags->config_file, "STEADYRUN_CONFIG",
       "configuration file, TOML; see deploy/config/server.example.toml");
-  add("--grpc-address", &flags->grpc_address, "STEADYRUN_GRPC_ADDRESS",
+  add("--grpc-address,--grpc-listen", &flags->grpc_address,
+      "STEADYRUN_GRPC_ADDRESS",
       "where agents and the CLI connect [127.0.0.1:7070]");
-  add("--http-address", &flags->http_address, "STEADYRUN_HTTP_ADDRESS",
+  add("--http-address,--http-listen", &flags->http_address,
+      "STEADYRUN_HTTP_ADDRESS",
       "status page, JSON and /metrics [127.0.0.1:7080]");
   add("--data-dir", &flags->data_dir, "STEADYRUN_DATA_DIR",
       "database, lock and cluster-id [$STATE_DIRECTORY or "

@@ -46,10 +46,6 @@ bool IsTelemetryChange(const Change& change) {
 
 template <typename T>
 void Append(std::vector<T>* to, std::vector<T> from) {
-  if (to->empty()) {
-    *to = std::move(from);
-    return;
-  }
   to->insert(to->end(), std::make_move_iterator(from.begin()),
              std::make_move_iterator(from.end()));
 }
@@ -149,7 +145,7 @@ void EngineLoop::TakeEvents() {
   const MonoTime now = options_.clock->MonoNow();
   Duration timeout = next_tick_ - now;
   if (urgency_ != Urgency::kNone) {
-    timeout = std::min(timeout, pending_since_ + kMaxBatchTime - now);
+    timeout = std::min(timeout, pending_since_ + kTelemetryLinger - now);
   }
   std::vector<Event> events =
       queue_.PopBatch(kMaxTaken, std::max(timeout, Duration::zero()));
@@ -208,7 +204,7 @@ void EngineLoop::TickIfDue() {
 bool EngineLoop::IsCommitDue() const {
   if (urgency_ == Urgency::kNone) return false;
   if (urgency_ > Urgency::kTelemetry) return true;
-  return options_.clock->MonoNow() - pending_since_ >= kMaxBatchTime;
+  return options_.clock->MonoNow() - pending_since_ >= kTelemetryLinger;
 }
 
 void EngineLoop::CommitIfDue() {
@@ -282,11 +278,16 @@ void EngineLoop::WaitForRetry() {
 }
 
 void EngineLoop::ExecuteEffects() {
-  Outcome done = std::exchange(pending_, Outcome{});
+  std::swap(pending_, executing_);
   urgency_ = Urgency::kNone;
-  for (const std::string& line : done.log) spdlog::info("{}", line);
-  options_.sink->Committed(done);
-  for (Effect& effect : done.effects) options_.sink->Execute(std::move(effect));
+  for (const std::string& line : executing_.log) spdlog::info("{}", line);
+  options_.sink->Committed(executing_);
+  for (Effect& effect : executing_.effects) {
+    options_.sink->Execute(std::move(effect));
+  }
+  executing_.changes.clear();
+  executing_.effects.clear();
+  executing_.log.clear();
 }
 
 void EngineLoop::PublishViewIfWanted() {

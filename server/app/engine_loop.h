@@ -68,9 +68,9 @@ struct EngineLoopOptions {
 // The one thread that owns the engine: takes events from a bounded queue, asks
 // the engine, commits what it changed, and only then carries out its effects.
 //
-// Many events share a transaction: the queue is drained for at most
-// kMaxBatchTime, longer only while nothing but telemetry is waiting to be
-// committed. A change of a run's phase is committed at once.
+// Many events share a transaction: what is in the queue is taken together, and
+// while nothing but telemetry waits for its commit, that waits for company, for
+// kTelemetryLinger at most. A change of a run's phase is committed at once.
 //
 // When a commit fails, effects and acknowledgements are held, no event is
 // consumed, and the same transaction is tried again every kCommitRetry: agents
@@ -100,8 +100,9 @@ class EngineLoop final : public EventSink {
   // Reports in the queue: 1,000 agents may come back at once with 256 KiB of
   // backlog each.
   static constexpr std::int64_t kQueueBytes = 256 << 20;
-  // Bounds how long an acknowledgement waits for a commit.
-  static constexpr Duration kMaxBatchTime = std::chrono::milliseconds(5);
+  // How long an acknowledgement of telemetry may wait for its commit: 50 syncs
+  // a second at most for any number of runs.
+  static constexpr Duration kTelemetryLinger = std::chrono::milliseconds(20);
   static constexpr std::size_t kMaxBatchChanges = 4096;
   static constexpr Duration kCommitRetry = std::chrono::milliseconds(200);
 
@@ -134,6 +135,7 @@ class EngineLoop final : public EventSink {
   // The engine's thread only.
   std::deque<Event> taken_;
   Outcome pending_;
+  Outcome executing_;  // Emptied after use; keeps its memory.
   Urgency urgency_ = Urgency::kNone;
   std::vector<std::string_view> entered_;  // Phases that pending_ enters.
   Now pending_at_;                         // Of the newest event behind it.

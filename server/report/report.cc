@@ -94,6 +94,12 @@ StabilityReport BuildReport(RunState state, std::vector<Incident> incidents,
   report.target_steps = state.spec.target_steps;
   report.steps_completed = StepsCompleted(state);
   report.attempts = state.attempts;
+  // What is older is of an earlier run of this name.
+  const auto is_earlier = [&](const auto& entry) {
+    return entry.attempt < state.first_attempt;
+  };
+  std::erase_if(incidents, is_earlier);
+  std::erase_if(checkpoints, is_earlier);
   report.incidents = std::move(incidents);
   std::sort(
       report.incidents.begin(), report.incidents.end(),

@@ -18,13 +18,16 @@ absl::StatusOr<RunState> ReadRow(const Row& row, MonoTime now) {
 
 absl::Status SaveRun(const RunState& state, MonoTime now, Database& database) {
   return database.Run(
-      "INSERT INTO runs (run, phase, attempt, max_step, created_unix_ms,"
-      " ended_unix_ms, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+      "INSERT INTO runs (run, phase, attempt, first_attempt, max_step,"
+      " created_unix_ms, ended_unix_ms, state)"
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
       " ON CONFLICT (run) DO UPDATE SET phase = ?2, attempt = ?3,"
-      " max_step = ?4, created_unix_ms = ?5, ended_unix_ms = ?6, state = ?7",
+      " first_attempt = ?4, max_step = ?5, created_unix_ms = ?6,"
+      " ended_unix_ms = ?7, state = ?8",
       state.spec.run, RunPhaseName(state.phase), state.attempt.value,
-      state.max_step.value, ToUnixMillis(state.created),
-      ToUnixMillis(state.ended), Blob{EncodeRunState(state, now)});
+      state.first_attempt.value, state.max_step.value,
+      ToUnixMillis(state.created), ToUnixMillis(state.ended),
+      Blob{EncodeRunState(state, now)});
 }
 
 absl::StatusOr<std::vector<RunState>> LoadRuns(Database& database, MonoTime now,

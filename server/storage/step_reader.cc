@@ -35,12 +35,15 @@ absl::Status ReadEnds(AttemptSteps* steps, Database& database) {
                 &steps->last);
 }
 
-// Newest attempt first, those without steps left out.
+// Newest attempt first; without those that have no steps, or are of an earlier
+// run of this name.
 absl::StatusOr<std::vector<AttemptSteps>> ReadAttempts(const RunId& run,
                                                        Database& database) {
   std::vector<AttemptSteps> all;
   RETURN_IF_ERROR(database.Query(
-      "SELECT id, attempt FROM attempts WHERE run = ? ORDER BY attempt DESC",
+      "SELECT id, attempt FROM attempts WHERE run = ?1 AND attempt >="
+      " coalesce((SELECT first_attempt FROM runs WHERE run = ?1), 0)"
+      " ORDER BY attempt DESC",
       [&](const Row& row) {
         all.push_back({row.Int(0), AttemptId{row.Int(1)}, -1, -1});
         return absl::OkStatus();

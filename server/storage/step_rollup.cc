@@ -85,14 +85,17 @@ absl::StatusOr<std::vector<StepRollup::Attempt>> StepRollup::ReadAttempts(
   std::vector<std::string> runs;
   // Ended runs are looked at once, after the start.
   RETURN_IF_ERROR(database.Query(
-      "SELECT a.id, a.run, a.rolled_16, a.rolled_256, a.rows_from"
+      "SELECT a.id, a.run, a.rolled_16, a.rolled_256, a.rows_from,"
+      " a.attempt >= coalesce(r.first_attempt, 0)"
       " FROM attempts a LEFT JOIN runs r ON r.run = a.run"
       " WHERE ?1 OR r.phase IS NULL OR r.phase NOT IN ('completed', 'stopped')"
       " ORDER BY a.id",
       [&](const Row& row) {
         attempts.push_back(
             {row.Int(0), -1, -1, row.Int(2), row.Int(3), row.Int(4)});
-        runs.emplace_back(row.Text(1));
+        // Steps of an earlier run of this name are no measure for this one.
+        runs.push_back((row.Int(5) != 0 ? "+" : "-") +
+                       std::string(row.Text(1)));
         return absl::OkStatus();
       },
       !has_seen_all_));

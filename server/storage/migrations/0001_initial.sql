@@ -20,6 +20,8 @@ CREATE TABLE runs (
   run TEXT NOT NULL UNIQUE,
   phase TEXT NOT NULL,
   attempt INTEGER NOT NULL,
+  -- Older attempts are of an earlier run of this name.
+  first_attempt INTEGER NOT NULL,
   max_step INTEGER NOT NULL,
   created_unix_ms INTEGER NOT NULL,
   ended_unix_ms INTEGER NOT NULL,

@@ -221,6 +221,15 @@ TEST_F(StepsTest, StepsMadeAgainCountAsTheNewestAttemptMadeThem) {
   }
 }
 
+TEST_F(StepsTest, AnEarlierRunOfTheSameNameIsLeftOut) {
+  ApplySteps(1, 0, 99);
+  ApplySteps(2, 0, 9);
+  RunState again = MakeRun("r");
+  again.first_attempt = AttemptId{2};
+  Apply({again});
+  EXPECT_EQ(Curve(1000).size(), 10u);
+}
+
 TEST_F(StepsTest, AttemptsThatLeaveAHoleBetweenThem) {
   ApplySteps(1, 0, 99);
   ApplySteps(2, 80, 89);

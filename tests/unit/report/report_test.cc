@@ -108,6 +108,22 @@ TEST(ReportTest, StepsAreCountedOnceWhereverTheTrainerBeginsToCount) {
   EXPECT_EQ(BuildReport(state, {}, {}, At(200)).steps_completed, 0);
 }
 
+TEST(ReportTest, AnEarlierRunOfTheSameNameIsLeftOut) {
+  RunState state = CompletedRun();
+  state.first_attempt = AttemptId{5};
+  Incident old = Crash(1, 20, 4);
+  old.attempt = AttemptId{4};
+  Incident now = Crash(2, 50, 6);
+  now.attempt = AttemptId{5};
+  Checkpoint checkpoint;
+  checkpoint.attempt = AttemptId{4};
+  const StabilityReport report =
+      BuildReport(state, {old, now}, {checkpoint}, At(200));
+  ASSERT_EQ(report.incidents.size(), 1u);
+  EXPECT_EQ(report.incidents[0].number, 2);
+  EXPECT_TRUE(report.checkpoints.empty());
+}
+
 TEST(ReportTest, ParametersThatDifferAreSaidToDiffer) {
   RunState state = CompletedRun();
   EXPECT_EQ(BuildReport(state, {}, {}, At(200)).final_parameters_sha256, "abc");
