@@ -51,12 +51,12 @@ class ServerProcess {
     const std::string data = "--data-dir=" + directory_;
     const std::string log = "--log-file=" + directory_ + "/server.log";
     port_ = FreePort();
-    const std::string grpc = fmt::format("--grpc-listen=127.0.0.1:{}", port_);
+    const std::string grpc = fmt::format("--grpc-address=127.0.0.1:{}", port_);
     std::string arguments[] = {binary,
                                data,
                                log,
                                grpc,
-                               "--http-listen=127.0.0.1:0",
+                               "--http-address=127.0.0.1:0",
                                "--log-level=warn"};
     char* argv[] = {arguments[0].data(),
                     arguments[1].data(),

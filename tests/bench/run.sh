@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Prints the figures of the README: one section a question. About ten minutes
+# on two quiet cores; compare the figures of one run with each other, not with
+# those of another machine.
+#   tests/bench/run.sh [ingest] [storage] [sdk] [agent] [recovery]   all without
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+sections=("$@")
+if ((${#sections[@]} == 0)); then
+  sections=(ingest storage sdk agent recovery)
+fi
+
+deploy/install-packages.sh build torch
+export CCACHE_SLOPPINESS=pch_defines,time_macros
+cmake --preset release >/dev/null
+cmake --build --preset release -j "$(nproc)" >/dev/null
+bin=build/release/bin
+python=python3
+"$python" -c 'import tomllib' 2>/dev/null || python=/usr/bin/python3
+
+for section in "${sections[@]}"; do
+  printf '\n== %s\n' "$section"
+  case "$section" in
+    ingest) "$bin/bench_ingest" "$bin/steadyrun-server" ;;
+    storage) "$bin/bench_storage" ;;
+    sdk)
+      "$python" tests/bench/sdk_step.py
+      "$python" tests/bench/sdk_overhead.py
+      ;;
+    agent) "$python" tests/bench/agent_cost.py ;;
+    recovery) "$python" tests/bench/recovery_time.py ;;
+    *)
+      echo "tests/bench/run.sh: unknown section '$section'" >&2
+      exit 2
+      ;;
+  esac
+done
