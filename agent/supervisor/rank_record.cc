@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -195,6 +196,15 @@ absl::Status WriteReport(const std::string& record,
   if (is_written) return absl::OkStatus();
   return absl::UnavailableError(fmt::format("cannot write record '{}': {}",
                                             record, std::strerror(error)));
+}
+
+bool ClaimUnstarted(const std::string& record, const ReportRecord& report) {
+  const int fd = ::open(record.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return true;  // No record: a shim could not start either.
+  const bool is_claimed = ::flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+                          WritePart(fd, RecordBlock::kReport, report);
+  ::close(fd);
+  return is_claimed;
 }
 
 std::string FieldText(const char* field, std::size_t size) {

@@ -37,6 +37,12 @@ std::optional<EndRecord> ReadEnd(const std::string& record);
 ReportRecord ReadReport(const std::string& record);
 absl::Status WriteReport(const std::string& record, const ReportRecord& report);
 
+// Marks a rank as gone whose shim never said a word, unless a shim holds the
+// record: it locks the record when it starts and does not start what is marked
+// as gone. Without this, a shim that an agent's death left between fork and
+// exec could start a rank after its end was told. False if a shim holds it.
+bool ClaimUnstarted(const std::string& record, const ReportRecord& report);
+
 // Text of a fixed field, up to its first zero.
 std::string FieldText(const char* field, std::size_t size);
 

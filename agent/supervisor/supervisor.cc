@@ -81,6 +81,8 @@ class Supervisor::Impl {
   void SendOrder(TrackedRank* rank, Now now);
   bool NeedsScan(MonoTime now) const;
   void Scan(Now now, std::vector<Event>* events);
+  bool IsRankDying(const TrackedRank& rank) const;
+  void AddDying(std::vector<MarkedProcess>* marked);
   void KillMarked(const std::vector<MarkedProcess>& marked, Now now);
   bool ShouldKill(const MarkedProcess& process, Now now);
   void NoteUnkillable(const MarkedProcess& process, Now now);
@@ -96,8 +98,12 @@ class Supervisor::Impl {
   std::optional<MonoTime> scanned_;
   bool wants_sweep_ = false;  // Processes without a record may be there.
   bool has_leftovers_ = false;
-  // When a process was first sent SIGKILL by pid, by pid and start.
-  std::map<std::pair<std::int32_t, std::uint64_t>, MonoTime> killed_;
+  // Processes that were sent SIGKILL by pid, by pid and start.
+  struct Killed {
+    MarkedProcess process;
+    MonoTime first;
+  };
+  std::map<std::pair<std::int32_t, std::uint64_t>, Killed> killed_;
   std::vector<UnkillableProcess> unkillable_;
 };
 
@@ -383,6 +389,9 @@ void Supervisor::Impl::LookAtStart(TrackedRank* rank,
   rank->identity = ReadIdentity(rank->files.record);
   if (!rank->identity) return;
   rank->phase = TrackPhase::kRunning;
+  if (!rank->shim.IsOpen() && rank->shim_pid == 0) {
+    WatchShim(rank, rank->identity->shim_pid, rank->identity->shim_start_ticks);
+  }
   rank->spawn_error = DescribeStartFailure(*rank->identity, "the program",
                                            "of the Start command");
   if (rank->spawn_error.empty()) {
@@ -417,7 +426,7 @@ std::vector<Event> Supervisor::Impl::Poll(Now now) {
       // A start that failed or was short may be over already.
       if (rank.phase == TrackPhase::kShimGone && !rank.identity) {
         LookAtStart(&rank, &events);
-        rank.phase = TrackPhase::kShimGone;
+        if (!rank.shim.IsOpen()) rank.phase = TrackPhase::kShimGone;
       }
     }
     if (rank.phase == TrackPhase::kGone && !rank.is_reported && !rank.is_told) {
@@ -453,7 +462,8 @@ void Supervisor::Impl::Scan(Now now, std::vector<Event>* events) {
     if (rank.phase == TrackPhase::kGone || rank.shim_pid == 0) continue;
     input.sessions[rank.shim_pid] = {key, rank.shim_start_ticks};
   }
-  const auto marked = FindMarkedProcesses(table_, input);
+  auto marked = FindMarkedProcesses(table_, input);
+  AddDying(&marked);
   unkillable_.clear();
   KillMarked(marked, now);
 
@@ -471,16 +481,36 @@ void Supervisor::Impl::Scan(Now now, std::vector<Event>* events) {
   has_leftovers_ = has_leftovers;
   wants_sweep_ = has_strays;
   for (auto& [key, rank] : ranks_) {
-    if (rank.phase == TrackPhase::kShimGone && !living.contains(key)) {
+    if (rank.phase == TrackPhase::kShimGone && !living.contains(key) &&
+        !IsRankDying(rank)) {
       SetGone(&rank, now, events);
     }
   }
+}
+
+// A process that is being torn down has lost its environment before it has
+// ended: it is still counted until it has.
+void Supervisor::Impl::AddDying(std::vector<MarkedProcess>* marked) {
   std::erase_if(killed_, [&](const auto& entry) {
-    return std::none_of(marked.begin(), marked.end(), [&](const auto& p) {
-      return p.stat.pid == entry.first.first &&
-             p.stat.start_ticks == entry.first.second;
-    });
+    const auto& [pid, start_ticks] = entry.first;
+    const auto stat = table_.Stat(pid);
+    if (!stat.ok() || stat->start_ticks != start_ticks || stat->IsDead()) {
+      return true;
+    }
+    const bool is_known = std::any_of(
+        marked->begin(), marked->end(),
+        [&](const MarkedProcess& other) { return other.stat.pid == pid; });
+    if (!is_known) marked->push_back(entry.second.process);
+    return false;
   });
+}
+
+// The same for a rank that the kernel ends because its shim died.
+bool Supervisor::Impl::IsRankDying(const TrackedRank& rank) const {
+  if (!rank.identity || rank.identity->rank_pid <= 1) return false;
+  const auto stat = table_.Stat(rank.identity->rank_pid);
+  return stat.ok() && stat->start_ticks == rank.identity->rank_start_ticks &&
+         !stat->IsDead();
 }
 
 // Whether this very process is to be ended by pid now.
@@ -509,7 +539,7 @@ bool Supervisor::Impl::ShouldKill(const MarkedProcess& process, Now now) {
 void Supervisor::Impl::NoteUnkillable(const MarkedProcess& process, Now now) {
   const auto first = killed_.find({process.stat.pid, process.stat.start_ticks});
   if (first == killed_.end() ||
-      now.mono - first->second < options_.unkillable_after) {
+      now.mono - first->second.first < options_.unkillable_after) {
     return;
   }
   unkillable_.push_back({process.key, process.stat.pid, process.stat.state,
@@ -524,13 +554,19 @@ void Supervisor::Impl::KillMarked(const std::vector<MarkedProcess>& marked,
         ProcessHandle::Open(table_, process.stat.pid, process.stat.start_ticks);
     if (!handle) continue;
     handle->Signal(SIGKILL);
-    killed_.try_emplace({process.stat.pid, process.stat.start_ticks}, now.mono);
+    killed_.try_emplace({process.stat.pid, process.stat.start_ticks},
+                        Killed{process, now.mono});
     NoteUnkillable(process, now);
   }
 }
 
 void Supervisor::Impl::SetGone(TrackedRank* rank, Now now,
                                std::vector<Event>* events) {
+  if (!rank->identity && rank->phase != TrackPhase::kGone &&
+      !ClaimUnstarted(rank->files.record, {0, 1})) {
+    rank->phase = TrackPhase::kStarting;  // Its shim comes up only now.
+    return;
+  }
   rank->phase = TrackPhase::kGone;
   rank->is_told = true;
   if (!rank->spawn_error.empty()) {

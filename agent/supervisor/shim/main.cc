@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -260,6 +261,24 @@ int OpenRecord(const char* directory) {
   return ::open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 }
 
+// The record is ours alone from now on. False if an agent has given this rank
+// up in the meantime, having found no trace of us.
+bool TakeRecord(int record) {
+  RecordBytes bytes;
+  ReportRecord report{};
+  int locked = 0;
+  do {
+    locked = ::flock(record, LOCK_EX);  // An agent holds it for a moment.
+  } while (locked != 0 && errno == EINTR);
+  const auto offset = static_cast<off_t>(RecordBlock::kReport) * kRecordBlock;
+  if (locked != 0 || ::pread(record, &bytes, sizeof bytes, offset) !=
+                         static_cast<ssize_t>(sizeof bytes)) {
+    return false;
+  }
+  return !DecodeRecord(RecordBlock::kReport, bytes, &report) ||
+         report.is_gone == 0;
+}
+
 void OpenLog(LogKeeper* log, const char* directory, const char* name) {
   char path[PATH_MAX];
   ::snprintf(path, sizeof path, "%s/%s", directory, name);
@@ -305,7 +324,7 @@ int Main(int argc, char** argv) {
   ::sigaddset(&shim.signals, SIGTERM);
   ::sigaddset(&shim.signals, OrderSignal());
   shim.record = OpenRecord(argv[1]);
-  if (shim.record < 0) return kNoRecord;
+  if (shim.record < 0 || !TakeRecord(shim.record)) return kNoRecord;
   OpenLog(&shim.out, argv[1], "stdout.log");
   OpenLog(&shim.err, argv[1], "stderr.log");
   StartRank(&shim);

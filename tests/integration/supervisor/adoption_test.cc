@@ -2,14 +2,17 @@
 // with nothing lost, and touches nothing that is not its own. Method: a first
 // supervisor in a child process that is SIGKILLed, or dropped without a word.
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/collectors/process_stat.h"
 #include "agent/supervisor/rank_environment.h"
 #include "agent/supervisor/rank_record.h"
+#include "agent/supervisor/shim_spawn.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "tests/integration/supervisor/fixture.h"
@@ -40,7 +43,9 @@ class AdoptionTest : public SupervisorTest {
         ::usleep(1000);
       }
     }
+    // The rank may be quicker than its shim's record of it.
     ASSERT_TRUE(PumpUntilFile(until));
+    ASSERT_TRUE(PumpUntil([&] { return ShimPid() != 0; }));
     ::kill(agent, SIGKILL);
     ASSERT_EQ(::waitpid(agent, nullptr, 0), agent);
   }
@@ -205,6 +210,54 @@ TEST_F(AdoptionTest, ARankWhoseFilesWereRemovedIsStillFenced) {
   ASSERT_TRUE(PumpUntilGone());
   EXPECT_THAT(Seen<RankSpawnFailed>(), SizeIs(1));
   EXPECT_FALSE(IsAlive(NumberIn("pid")));
+}
+
+// An agent may die while its shim is between fork and exec and shows no mark
+// yet. The lock on the record decides which of the two was first.
+TEST_F(AdoptionTest, ARankIsNotGivenUpWhileItsShimComesUp) {
+  const RankKey key{kRun, AttemptId{1}, Rank{0}};
+  LaunchRecord launch{};
+  const SupervisorOptions options = Options();
+  std::memcpy(launch.kernel_boot_id, options.kernel_boot_id.data(),
+              options.kernel_boot_id.size());
+  std::memcpy(launch.state_uuid, state_uuid_.data(), state_uuid_.size());
+  ASSERT_TRUE(RankStore(directory_).Create(key, launch).ok());
+  const std::string record = supervisor_->FilesOf(key).record;
+  const int shim = ::open(record.c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(::flock(shim, LOCK_EX), 0);
+
+  Restart();
+  supervisor_->Adopt(Time());
+  Now later = Time();
+  for (int i = 0; i < 5; ++i) {
+    later.mono += std::chrono::milliseconds(60);
+    EXPECT_THAT(supervisor_->Poll(later), IsEmpty());
+  }
+  ::close(shim);
+
+  ASSERT_TRUE(PumpUntil([&] { return !Seen<RankSpawnFailed>().empty(); }));
+  EXPECT_THAT(Seen<RankSpawnFailed>()[0].error,
+              HasSubstr("the agent ended while it started this rank"));
+}
+
+TEST_F(AdoptionTest, AShimDoesNotStartARankThatWasGivenUp) {
+  const RankKey key{kRun, AttemptId{1}, Rank{0}};
+  ASSERT_TRUE(RankStore(directory_).Create(key, LaunchRecord{}).ok());
+  const RankFiles files = supervisor_->FilesOf(key);
+  ASSERT_TRUE(ClaimUnstarted(files.record, {0, 1}));
+
+  const auto pid = SpawnShim({STEADYRUN_SHIM,
+                              files.directory,
+                              directory_,
+                              {"/bin/sh", "-c", "echo 1 > started"},
+                              {}});
+  ASSERT_TRUE(pid.ok());
+  int status = 0;
+  ASSERT_EQ(::waitpid(*pid, &status, 0), *pid);
+
+  EXPECT_EQ(WEXITSTATUS(status), 74);
+  EXPECT_EQ(NumberIn("started"), 0);
+  EXPECT_FALSE(ReadIdentity(files.record).has_value());
 }
 
 // A second agent on the same machine has its own mark and its own ranks.
