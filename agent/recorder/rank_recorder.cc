@@ -102,31 +102,35 @@ void RankRecorder::Say(RankReadings* out, std::string text) {
       lines_said_ == kMaxLinesSaid ? " (no more is said of this rank)" : ""));
 }
 
-// A copied counter may be torn in theory; two equal copies are not.
-bool RankRecorder::ReadWriterTwice() {
+// A copied counter may be torn in theory; two equal copies are not. Most looks
+// find nothing new and need no second copy.
+bool RankRecorder::ReadWriterPage() {
   srun_writer first;
-  srun_writer second;
+  if (!file_.ReadWriter(&first)) return false;
+  writer_ = first;
+  if (first.steps_written == next_step_ &&
+      first.events_written == next_event_) {
+    return true;
+  }
   for (int i = 0; i < kReadTries; ++i) {
-    if (!file_.ReadWriter(&first) || !file_.ReadWriter(&second)) return false;
-    if (first.steps_written == second.steps_written &&
-        first.events_written == second.events_written) {
-      break;
-    }
-    // The writer moved between the copies: the older of two is good enough.
+    srun_writer second;
+    if (!file_.ReadWriter(&second)) return false;
+    writer_ = second;
+    // Moved on between the copies: the older of two is good enough.
     if (second.steps_written - first.steps_written <= file_.step_count() &&
         second.events_written - first.events_written <= SRUN_EVENT_COUNT) {
-      second.steps_written = first.steps_written;
-      second.events_written = first.events_written;
-      break;
+      writer_.steps_written = first.steps_written;
+      writer_.events_written = first.events_written;
+      return true;
     }
+    first = second;
   }
-  writer_ = second;
   return true;
 }
 
 RankReadings RankRecorder::Read() {
   RankReadings out;
-  if (!ReadWriterTwice()) {
+  if (!ReadWriterPage()) {
     Say(&out, "error=\"the file was cut short; nothing is read from it\"");
     return out;
   }

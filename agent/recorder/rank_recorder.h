@@ -58,7 +58,7 @@ class RankRecorder {
   RankRecorder(RecorderFile file, RecorderSpec spec)
       : file_(std::move(file)), spec_(std::move(spec)) {}
   void LoadCursor();
-  bool ReadWriterTwice();
+  bool ReadWriterPage();
   void ReadSteps(RankReadings* out);
   void ReadEvents(RankReadings* out);
   bool Check(const srun_step& raw, std::uint64_t number, RankStep* out);
