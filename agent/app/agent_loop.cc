@@ -7,6 +7,7 @@
 #include <chrono>
 #include <utility>
 
+#include "agent/app/footprint.h"
 #include "base/check.h"
 #include "base/digest.h"
 #include "base/file.h"
@@ -21,14 +22,16 @@ using std::chrono::seconds;
 
 // The core's deadlines are checked at this pace.
 constexpr Duration kTickInterval = milliseconds(100);
-// Flight recorders are read at a twentieth of the time between steps, so that
+// Flight recorders are read at a tenth of the time between steps, so that
 // a step is told of with little delay and long steps cost little.
 constexpr Duration kMinPoll = milliseconds(5);
 constexpr Duration kMaxPoll = milliseconds(20);
-constexpr int kPollsPerStep = 20;
+constexpr int kPollsPerStep = 10;
 // Without a rank nothing happens here that is not announced.
 constexpr Duration kIdlePoll = milliseconds(100);
 constexpr Duration kMetricsInterval = seconds(10);
+constexpr Duration kTrimInterval = seconds(10);
+constexpr Duration kFirstTrim = seconds(3);
 // A turn that took longer is worth a line: something held the loop up.
 constexpr Duration kSlowTurn = seconds(1);
 
@@ -75,6 +78,7 @@ void AgentLoop::Wait(int stop_fd) {
   ::poll(fds.data(), fds.size(), static_cast<int>(wait.count()));
   turn_started_ = clock_.MonoNow();
   if ((fds[0].revents & POLLIN) != 0) is_stopping_ = true;
+  has_ended_rank_ = (fds[4].revents & POLLIN) != 0;
 }
 
 void AgentLoop::Turn() {
@@ -86,6 +90,7 @@ void AgentLoop::Turn() {
   TickIfDue();
   flow_->SendIfPossible(*link_);
   WriteMetricsIfDue();
+  TrimIfDue();
 }
 
 void AgentLoop::Tell(Event event) {
@@ -120,6 +125,7 @@ void AgentLoop::TakeLink() {
       }
       if (message->ack.value > 0) Tell(AckReceived{message->ack});
       metrics_.commands += message->commands.size();
+      Log(message->malformed);
       for (Command& command : message->commands) {
         Tell(CommandReceived{std::move(command)});
       }
@@ -166,7 +172,7 @@ void AgentLoop::TakeDisk() {
 }
 
 void AgentLoop::TakeRanks() {
-  LocalRanks::Readings readings = ranks_->Poll(now_);
+  LocalRanks::Readings readings = ranks_->Poll(now_, has_ended_rank_);
   Log(readings.log);
   for (CheckpointShard& shard : readings.saved) {
     if (shards_->Hash(shard)) continue;
@@ -246,6 +252,14 @@ void AgentLoop::CarryOut(Effect effect) {
 
 void AgentLoop::Log(const std::vector<std::string>& lines) {
   for (const std::string& line : lines) spdlog::info("{}", line);
+}
+
+// Code of rare things (starting, connecting, a recovery) does not stay.
+void AgentLoop::TrimIfDue() {
+  if (next_trim_ == MonoTime{}) next_trim_ = now_.mono + kFirstTrim;
+  if (now_.mono < next_trim_) return;
+  next_trim_ = now_.mono + kTrimInterval;
+  GiveBackCode();
 }
 
 void AgentLoop::WriteMetricsIfDue() {

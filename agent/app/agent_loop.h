@@ -55,6 +55,7 @@ class AgentLoop {
   void Log(const std::vector<std::string>& lines);
   void LogLink(std::string_view what, const absl::Status& status);
   void WriteMetricsIfDue();
+  void TrimIfDue();
 
   const AgentConfig config_;
   const SystemClock clock_;
@@ -71,10 +72,12 @@ class AgentLoop {
   MonoTime next_tick_;
   MonoTime next_port_try_;
   MonoTime next_metrics_;
+  MonoTime next_trim_;
   MonoTime last_steps_;  // When steps were last read.
   Duration step_gap_{};  // Between the last two such times.
   MonoTime turn_started_;
   bool is_stopping_ = false;
+  bool has_ended_rank_ = false;
   std::string last_link_error_;
   AgentMetrics metrics_;
   SpoolCounts spool_counts_;

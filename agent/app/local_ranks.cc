@@ -11,6 +11,8 @@
 namespace steadyrun::agent {
 namespace {
 
+constexpr Duration kSuperviseInterval = std::chrono::milliseconds(20);
+
 RecorderSpec SpecOf(const RankKey& key, std::int32_t local_rank) {
   RecorderSpec spec;
   spec.run = key.run;
@@ -139,12 +141,15 @@ void LocalRanks::End(const RankExited& exit, Now now, Readings* out) {
   live_.erase(key);
 }
 
-LocalRanks::Readings LocalRanks::Poll(Now now) {
+LocalRanks::Readings LocalRanks::Poll(Now now, bool has_ended) {
   Readings out;
   out.log = std::exchange(log_, {});
   out.events = std::exchange(refused_, {});
   TakeReadings(recorders_.Poll(now), &out);
   PollLogs(now, &out);
+  // It asks the kernel about each rank; an end is told by its descriptor.
+  if (!has_ended && now.mono - supervised_ < kSuperviseInterval) return out;
+  supervised_ = now.mono;
   for (Event& event : supervisor_->Poll(now)) {
     if (const auto* spawned = std::get_if<RankSpawned>(&event)) {
       live_[{spawned->run, spawned->attempt, spawned->rank}] = spawned->pid;

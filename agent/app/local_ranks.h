@@ -47,7 +47,8 @@ class LocalRanks {
     std::vector<CheckpointShard> saved;  // To be hashed.
     std::vector<std::string> log;
   };
-  Readings Poll(Now now);
+  // `has_ended`: PollFd is readable.
+  Readings Poll(Now now, bool has_ended);
   int PollFd() const { return supervisor_->PollFd(); }
   bool HasLive() const { return !live_.empty(); }
   std::size_t Live() const { return live_.size(); }
@@ -79,6 +80,7 @@ class LocalRanks {
   std::map<RankKey, std::int32_t> live_;  // With its pid; 0 not yet known.
   std::vector<Event> refused_;            // Spawns that failed before the fork.
   std::vector<std::string> log_;
+  MonoTime supervised_;  // When the supervisor was last asked.
 };
 
 }  // namespace steadyrun::agent

@@ -1,5 +1,4 @@
 #include <absl/synchronization/mutex.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -10,6 +9,7 @@
 
 #include "agent/app/agent_config.h"
 #include "agent/app/agent_loop.h"
+#include "agent/app/footprint.h"
 #include "agent/supervisor/rank_environment.h"
 #include "base/logging.h"
 
@@ -41,9 +41,7 @@ void RaiseFileLimit() {
 }
 
 int Main(int argc, char** argv) {
-  // Small and steady: a node belongs to its training.
-  ::mallopt(M_ARENA_MAX, 2);
-  ::mallopt(M_TRIM_THRESHOLD, 128 << 10);
+  KeepHeapSmall();
   // Debian's Abseil tracks lock order in release builds, at a high price.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 

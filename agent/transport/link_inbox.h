@@ -21,6 +21,7 @@ struct LinkMessage {
   std::optional<Welcome> welcome;
   ReportSeq ack;  // 0: none.
   std::vector<Command> commands;
+  std::vector<std::string> malformed;  // Commands that could not be read.
 };
 struct LinkWritten {};  // The message under way has left: the next may go.
 struct LinkClosed {

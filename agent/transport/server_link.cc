@@ -107,63 +107,77 @@ void ServerLink::Stop() {
 
 Duration ServerLink::PollInterval() const {
   // While connecting, the state of the channel is asked for.
-  return is_connecting_ ? milliseconds(20) : milliseconds(100);
+  return state_ == State::kConnecting ? milliseconds(20) : milliseconds(100);
 }
 
-void ServerLink::BackOff(MonoTime now, std::uint64_t random,
-                         const absl::Status& status) {
-  is_connecting_ = false;
-  Duration delay = BackoffDelay(options_.backoff, failures_, random);
+// gRPC connects only for a call, so that there is one before there is a
+// connection. It says nothing yet: the Hello shall tell of the moment when it
+// can be sent.
+void ServerLink::OpenStream(MonoTime now) {
+  state_ = State::kConnecting;
+  since_ = now;
+  was_opened_ = false;
+  is_welcomed_ = false;
+  cancel_reason_ = absl::OkStatus();
+  grpc::experimental::ChannelResetConnectionBackoff(channel_->channel.get());
+  stream_ = ServerStream::Open(channel_->stub.get(), ++streams_, inbox_);
+}
+
+void ServerLink::PollConnecting(MonoTime now, std::vector<Event>* events) {
+  switch (channel_->channel->GetState(/*try_to_connect=*/false)) {
+    case GRPC_CHANNEL_READY:
+      state_ = State::kOpen;
+      since_ = now;
+      was_opened_ = true;
+      events->emplace_back(std::in_place_type<Opened>);
+      return;
+    case GRPC_CHANNEL_TRANSIENT_FAILURE:
+    case GRPC_CHANNEL_SHUTDOWN:
+      if (now - since_ >= kStateLag) {
+        Cancel(absl::UnavailableError(
+            "cannot connect: refused, or the TLS handshake failed"));
+      }
+      return;
+    case GRPC_CHANNEL_IDLE:
+    case GRPC_CHANNEL_CONNECTING:
+      if (now - since_ >= options_.connect_timeout) {
+        Cancel(absl::DeadlineExceededError("cannot connect: no answer"));
+      }
+      return;
+  }
+}
+
+void ServerLink::Cancel(absl::Status status) {
+  state_ = State::kClosing;
+  cancel_reason_ = std::move(status);
+  stream_->Cancel();
+}
+
+void ServerLink::HandleClosed(absl::Status status, MonoTime now,
+                              std::uint64_t random,
+                              std::vector<Event>* events) {
+  if (!cancel_reason_.ok()) status = cancel_reason_;
   const bool is_lasting = absl::IsUnauthenticated(status) ||
                           absl::IsPermissionDenied(status) ||
                           absl::IsInvalidArgument(status);
-  if (is_lasting) delay = options_.long_backoff;
+  next_try_ =
+      now + (is_lasting ? options_.long_backoff
+                        : BackoffDelay(options_.backoff, failures_, random));
   ++failures_;
-  next_try_ = now + delay;
+  stream_.reset();
+  state_ = State::kWaiting;
   // New certificates take effect on the next try.
   if (options_.tls) {
     if (auto channel = Channel::Make(options_); channel.ok()) {
       channel_ = *std::move(channel);
     }
   }
-}
-
-void ServerLink::PollConnecting(MonoTime now, std::uint64_t random,
-                                std::vector<Event>* events) {
-  if (!is_connecting_) {
-    if (now < next_try_) return;
-    is_connecting_ = true;
-    connecting_since_ = now;
-    grpc::experimental::ChannelResetConnectionBackoff(channel_->channel.get());
-  }
-  const auto fail = [&](absl::Status status) {
-    BackOff(now, random, status);
+  if (was_opened_) {
+    events->emplace_back(std::in_place_type<LinkClosed>,
+                         LinkClosed{std::move(status)});
+  } else {
     events->emplace_back(std::in_place_type<ConnectFailed>,
                          ConnectFailed{std::move(status)});
-  };
-  const Duration tried = now - connecting_since_;
-  switch (channel_->channel->GetState(/*try_to_connect=*/true)) {
-    case GRPC_CHANNEL_READY:
-      is_connecting_ = false;
-      is_welcomed_ = false;
-      opened_at_ = now;
-      close_reason_.clear();
-      stream_ = ServerStream::Open(channel_->stub.get(), ++streams_, inbox_);
-      events->emplace_back(std::in_place_type<Opened>);
-      return;
-    case GRPC_CHANNEL_TRANSIENT_FAILURE:
-    case GRPC_CHANNEL_SHUTDOWN:
-      if (tried >= kStateLag) {
-        fail(absl::UnavailableError(
-            "cannot connect: refused, or the TLS handshake failed"));
-      }
-      return;
-    case GRPC_CHANNEL_IDLE:
-    case GRPC_CHANNEL_CONNECTING:
-      if (tried >= options_.connect_timeout) {
-        fail(absl::DeadlineExceededError("cannot connect: no answer"));
-      }
-      return;
   }
 }
 
@@ -173,48 +187,39 @@ std::vector<ServerLink::Event> ServerLink::Poll(MonoTime now,
   for (LinkInbox::Item& item : inbox_->Take()) {
     if (stream_ == nullptr || item.stream != stream_->id()) continue;
     if (auto* message = std::get_if<LinkMessage>(&item.event)) {
+      if (state_ != State::kOpen) continue;
       if (message->welcome) {
         is_welcomed_ = true;
         failures_ = 0;
       }
-      if (close_reason_.empty()) {
-        events.emplace_back(std::in_place_type<LinkMessage>,
-                            std::move(*message));
-      }
+      events.emplace_back(std::in_place_type<LinkMessage>, std::move(*message));
     } else if (auto* closed = std::get_if<LinkClosed>(&item.event)) {
-      absl::Status status = closed->status;
-      if (!close_reason_.empty()) {
-        status = absl::AbortedError("closed by this agent: " + close_reason_);
-      }
-      stream_.reset();
-      BackOff(now, random, status);
-      events.emplace_back(std::in_place_type<LinkClosed>,
-                          LinkClosed{std::move(status)});
+      HandleClosed(std::move(closed->status), now, random, &events);
     }
   }
   if (is_stopped_) return events;
-  if (stream_ == nullptr) {
-    PollConnecting(now, random, &events);
-  } else if (!is_welcomed_ && close_reason_.empty() &&
-             now - opened_at_ >= options_.welcome_timeout) {
+  if (state_ == State::kWaiting && now >= next_try_) OpenStream(now);
+  if (state_ == State::kConnecting) PollConnecting(now, &events);
+  if (state_ == State::kOpen && !is_welcomed_ &&
+      now - since_ >= options_.welcome_timeout) {
     Close("the server did not answer the Hello");
   }
   return events;
 }
 
 bool ServerLink::CanSend() const {
-  return stream_ != nullptr && close_reason_.empty() && stream_->CanWrite();
+  return state_ == State::kOpen && stream_->CanWrite();
 }
 
 void ServerLink::SendHello(const Hello& hello) {
   v1::AgentMessage message;
   ToProto(hello, message.mutable_hello());
-  if (stream_ != nullptr) stream_->Write(std::move(message));
+  if (CanSend()) stream_->Write(std::move(message));
 }
 
 void ServerLink::Send(const std::optional<NodeState>& heartbeat,
                       const std::vector<SpooledReport>& reports) {
-  if (stream_ == nullptr) return;
+  if (!CanSend()) return;
   v1::AgentMessage message;
   if (heartbeat) ToProto(*heartbeat, message.mutable_heartbeat());
   for (const SpooledReport& report : reports) {
@@ -227,9 +232,8 @@ void ServerLink::Send(const std::optional<NodeState>& heartbeat,
 }
 
 void ServerLink::Close(std::string reason) {
-  if (stream_ == nullptr || !close_reason_.empty()) return;
-  close_reason_ = reason.empty() ? "closed" : std::move(reason);
-  stream_->Cancel();
+  if (state_ != State::kOpen) return;
+  Cancel(absl::AbortedError("closed by this agent: " + reason));
 }
 
 }  // namespace steadyrun::agent

@@ -42,9 +42,9 @@ struct LinkOptions {
 // Keeps one stream to the server, again and again. Losing it is normal. Used
 // by the loop's thread alone; never blocks, but for Stop.
 //
-//   waiting --backoff--> connecting --channel ready--> open
-//      ^                      |                         |
-//      +------ failed --------+------ closed -----------+
+//   waiting --backoff--> connecting --connected--> open
+//      ^                      |                      |
+//      +------- closed -------+------ closing -------+
 class ServerLink {
  public:
   // INVALID_ARGUMENT: unreadable certificates.
@@ -66,7 +66,6 @@ class ServerLink {
   // Poll wants to be called again after this long at the latest.
   Duration PollInterval() const;
 
-  bool is_open() const { return stream_ != nullptr; }
   // Whether a message may be sent now: open, and none under way.
   bool CanSend() const;
   // The Hello must be the first message. Requires: CanSend().
@@ -80,23 +79,31 @@ class ServerLink {
   void Stop();
 
  private:
+  enum class State {
+    kWaiting,     // Until next_try_.
+    kConnecting,  // A stream waits for its connection.
+    kOpen,
+    kClosing,  // Cancelled; gRPC has not let go of it yet.
+  };
   class Channel;
   explicit ServerLink(LinkOptions options);
-  void BackOff(MonoTime now, std::uint64_t random, const absl::Status& status);
-  void PollConnecting(MonoTime now, std::uint64_t random,
-                      std::vector<Event>* events);
+  void OpenStream(MonoTime now);
+  void PollConnecting(MonoTime now, std::vector<Event>* events);
+  void Cancel(absl::Status status);
+  void HandleClosed(absl::Status status, MonoTime now, std::uint64_t random,
+                    std::vector<Event>* events);
 
   const LinkOptions options_;
   std::shared_ptr<LinkInbox> inbox_;
   std::unique_ptr<Channel> channel_;
   std::shared_ptr<class ServerStream> stream_;
   std::uint64_t streams_ = 0;
-  bool is_connecting_ = false;
+  State state_ = State::kWaiting;
   bool is_stopped_ = false;
-  bool is_welcomed_ = false;
-  std::string close_reason_;
-  MonoTime connecting_since_;
-  MonoTime opened_at_;
+  bool was_opened_ = false;   // This stream got as far as kOpen.
+  bool is_welcomed_ = false;  // On this stream.
+  absl::Status cancel_reason_;
+  MonoTime since_;  // Of kConnecting or kOpen.
   MonoTime next_try_;
   int failures_ = 0;
 };

@@ -23,9 +23,16 @@ absl::StatusOr<LinkMessage> Read(const v1::ServerMessage& proto) {
   }
   message.ack = ReportSeq{proto.ack_seq()};
   for (const v1::Command& one : proto.commands()) {
+    // One bad command must not take heartbeats and acknowledgements with it.
     auto command = FromProto(one);
-    if (!command.ok()) return command.status();
-    message.commands.push_back(*std::move(command));
+    if (command.ok()) {
+      message.commands.push_back(*std::move(command));
+    } else {
+      message.malformed.push_back(
+          fmt::format("command {} of the server is malformed: {}",
+                      one.command_id().substr(0, 200),
+                      std::string(command.status().message())));
+    }
   }
   return message;
 }
@@ -37,6 +44,7 @@ std::shared_ptr<ServerStream> ServerStream::Open(
     std::shared_ptr<LinkInbox> inbox) {
   std::shared_ptr<ServerStream> stream(new ServerStream(id, std::move(inbox)));
   stream->self_ = stream;
+  stream->context_.set_wait_for_ready(true);
   stub->async()->Connect(&stream->context_, stream.get());
   // Writes come from outside the reactions, so that gRPC must be told that
   // the stream is not done while none is under way.

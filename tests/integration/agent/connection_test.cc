@@ -1,0 +1,117 @@
+// The agent and its server: finding each other, losing each other.
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/integration/agent/agent_rig.h"
+
+namespace steadyrun::agent {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class ConnectionTest : public AgentTest {};
+
+TEST_F(ConnectionTest, SaysWhoItIsAndBeatsAtTheGivenPace) {
+  StartAgent();
+  ASSERT_TRUE(server_.WaitUntil(
+      [](const Heard& heard) { return heard.heartbeats >= 5; }));
+
+  const Heard heard = server_.heard();
+  EXPECT_EQ(heard.hellos[0].state.node, "node-1");
+  EXPECT_THAT(heard.state.boot_id, HasSubstr(":"));
+  EXPECT_EQ(heard.state.address, "127.0.0.1");
+  EXPECT_EQ(heard.state.agent_pid, agent());
+  EXPECT_GT(heard.state.rendezvous_port, 0);
+  EXPECT_EQ(heard.hellos[0].oldest_seq, ReportSeq{0});
+}
+
+TEST_F(ConnectionTest, ComesBackToAServerThatRestarts) {
+  StartAgent();
+  for (int round = 0; round < 3; ++round) {
+    server_.Stop();
+    ++server_.epoch;
+    const std::size_t before = server_.heard().hellos.size();
+    server_.Start();
+    ASSERT_TRUE(server_.WaitUntil(
+        [before](const Heard& heard) { return heard.hellos.size() > before; }));
+  }
+  const Heard heard = server_.heard();
+  EXPECT_EQ(heard.hellos.back().max_server_epoch, 3u);
+  EXPECT_EQ(heard.hellos.back().state.boot_id, heard.hellos[0].state.boot_id);
+  EXPECT_EQ(heard.hellos.back().state.agent_incarnation,
+            heard.hellos[0].state.agent_incarnation);
+}
+
+TEST_F(ConnectionTest, RefusesAServerOfAnOlderEpoch) {
+  server_.epoch = 5;
+  StartAgent();
+  StartRanks("exec sleep 600");
+  const pid_t pid = server_.heard().FindRank(0)->pid;
+
+  server_.Stop();
+  server_.epoch = 4;
+  const std::size_t before = server_.heard().hellos.size();
+  server_.Start();
+  // It connects, hears the epoch, and leaves; again and again.
+  ASSERT_TRUE(server_.WaitUntil([before](const Heard& heard) {
+    return heard.hellos.size() >= before + 2;
+  }));
+  EXPECT_THAT(ReadText(scratch_ / "agent.log"), HasSubstr("older than 5"));
+  EXPECT_TRUE(IsAlive(pid));
+
+  server_.Stop();
+  server_.epoch = 6;
+  server_.Start();
+  ASSERT_TRUE(SendUntil(
+      [&] {
+        EXPECT_TRUE(server_.WaitUntil(
+            [](const Heard& heard) { return heard.streams > 0; }));
+        return server_.Stop(2);
+      }(),
+      [](const Heard& heard) {
+        const RankState* rank = heard.FindRank(0);
+        return rank != nullptr && rank->life == RankLife::kExited;
+      }));
+  EXPECT_FALSE(IsAlive(pid));
+}
+
+// It stops with the agent stopped, not with the ranks.
+TEST_F(ConnectionTest, GoesInPeaceOnSigterm) {
+  StartAgent();
+  StartRanks("exec sleep 600");
+  const pid_t pid = server_.heard().FindRank(0)->pid;
+
+  EXPECT_EQ(EndAgent(SIGTERM), 0);
+
+  EXPECT_TRUE(IsAlive(pid));
+}
+
+TEST_F(ConnectionTest, ASecondAgentOfTheSameStateIsRefused) {
+  StartAgent();
+  const pid_t first = agent();
+  SpawnAgent();
+
+  int status = 0;
+  ASSERT_EQ(::waitpid(agent(), &status, 0), agent());
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+  EXPECT_THAT(ReadText(scratch_ / "agent.log"), HasSubstr(scratch_ / "state"));
+  ::kill(first, SIGKILL);
+  ::waitpid(first, &status, 0);
+}
+
+TEST_F(ConnectionTest, AStoppedServerIsGivenUpAndFoundAgain) {
+  StartAgent();
+  // An agent that stands still is silent, and goes on where it was.
+  ::kill(agent(), SIGSTOP);
+  const int before = server_.heard().heartbeats;
+  ::kill(agent(), SIGCONT);
+  EXPECT_TRUE(server_.WaitUntil(
+      [before](const Heard& heard) { return heard.heartbeats >= before + 5; }));
+}
+
+}  // namespace
+}  // namespace steadyrun::agent
