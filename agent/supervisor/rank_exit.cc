@@ -87,9 +87,12 @@ ExitStatus ReadRankExit(const TrackedRank& rank, bool* was_ordered) {
   *was_ordered = rank.order.has_value();
   if (const auto end = ReadEnd(rank.files.record)) {
     *was_ordered = end->was_ordered != 0;
+    const ExitStatus exit = FromWaitStatus(end->wait_status);
     // Killed one by one when the shim did not act on the order.
-    if (rank.order && rank.order->first_kill) *was_ordered = true;
-    return FromWaitStatus(end->wait_status);
+    if (rank.order && rank.order->first_kill && exit.signal == SIGKILL) {
+      *was_ordered = true;
+    }
+    return exit;
   }
   if (rank.shim_wait_status) return FromShimExit(*rank.shim_wait_status);
   ExitStatus exit;
