@@ -19,7 +19,7 @@ namespace steadyrun {
 // that sends only so many unacknowledged ones from waiting.
 class OutgoingQueue {
  public:
-  static constexpr Duration kAckInterval = std::chrono::seconds(2);
+  static constexpr Duration kAckInterval = std::chrono::seconds(5);
   static constexpr std::uint64_t kAckReports = 4;
   // The engine derives commands again each second, so a full queue only says
   // that this peer does not read.
