@@ -41,7 +41,7 @@ const bytes = (v) => {
     v /= 1000;
   }
 };
-const clock = (ms) => (num(ms) > 0 ? new Date(num(ms)).toLocaleTimeString() : "–");
+const clock = (ms) => (num(ms) > 0 ? new Date(num(ms)).toLocaleTimeString("en-GB") : "–");
 const step = (v) => (num(v) < 0 ? "none" : short(v));
 
 const TONES = {
@@ -108,11 +108,10 @@ function range(values) {
   return [low - room, high + room];
 }
 
-function curve(id, steps, values, lows, highs, marks, bad) {
+function curve(id, steps, values, lows, highs, marks, bad, [low, high]) {
   const svg = $(id);
   const parts = [];
   for (const y of [0, 80, 160, 240]) parts.push(draw("line", { x1: 0, x2: 1000, y1: y, y2: y }, "grid"));
-  const [low, high] = range(values);
   const first = steps[0] || 0;
   const last = Math.max(steps[steps.length - 1] || 1, first + 1);
   const x = (s) => ((s - first) / (last - first)) * 1000;
@@ -144,7 +143,6 @@ function curve(id, steps, values, lows, highs, marks, bad) {
     make("span", steps.length ? "step " + short(first) : "no steps yet"),
     make("span", bad.length ? bad.length + " not finite" : "", "bad"),
     make("span", steps.length ? short(last) : ""));
-  return [low, high];
 }
 
 function drawCurves(series, incidents) {
@@ -154,11 +152,15 @@ function drawCurves(series, incidents) {
   const marks = incidents.map((i) => num(i.step)).filter((s) => s >= 0);
   const counts = list("nonfinite_steps");
   const bad = steps.filter((_, i) => counts[i] > 0);
-  const [low, high] = curve("loss", steps, loss, list("loss_min"), list("loss_max"), marks, bad);
-  $("loss-range").textContent = steps.length ? short(low) + " to " + short(high) : "";
+  const losses = range(loss);
+  curve("loss", steps, loss, list("loss_min"), list("loss_max"), marks, bad, losses);
+  $("loss-range").textContent = steps.length ? losses.map(short).join(" to ") : "";
+  // A duration is read against zero; the slowest rank's may leave the frame.
   const times = list("step_seconds");
-  const [fast, slow] = curve("time", steps, times, times, list("step_seconds_max"), marks, []);
-  $("time-range").textContent = steps.length ? seconds(Math.max(fast, 0)) + " to " + seconds(slow) : "";
+  const slowest = list("step_seconds_max");
+  const top = Math.min(range(slowest)[1], range(times)[1] * 2) * 1.1;
+  curve("time", steps, times, times, slowest, marks, [], [0, top]);
+  $("time-range").textContent = steps.length ? "median, and the slowest rank, up to " + seconds(top) : "";
 }
 
 // ---- parts of the page --------------------------------------------------
@@ -177,7 +179,7 @@ function drawTiles(run) {
     ["Attempt", short(run.attempt), short(run.restarts_left) + " restarts left"],
     ["Ranks alive", short(run.ranks_alive), "of " + short(run.world_size)],
     ["Incidents", short(run.incidents), short(run.open_incidents) + " open"],
-    ["Checkpoint", step(run.checkpoint_step), num(run.checkpoint_step) >= 0 ? "would resume there" : ""],
+    ["Checkpoint", step(run.checkpoint_step), num(run.checkpoint_step) >= 0 ? "to resume from" : ""],
   ];
   $("tiles").replaceChildren(...tiles.map(([name, value, small]) => {
     const tile = make("dl", undefined, "tile");
