@@ -19,6 +19,8 @@ class AuditChain {
                       Database& database);
   // After a rollback: the next Append reads the end of the chain again.
   void Forget() { is_known_ = false; }
+  // Of what was appended since the start; seq 0: nothing.
+  const AuditHead& Head() const { return head_; }
 
  private:
   bool is_known_ = false;

@@ -17,9 +17,6 @@ constexpr std::int64_t kPrunedPerPiece = 500;
 // Pages of the log above which the writer is held up, for a few ms, to let the
 // copy catch up: else a steady writer makes the log grow without end.
 constexpr int kLogPagesBeforeGate = 4096;
-// Pieces of one round; the rest waits for the next, so that the log is copied
-// back in between.
-constexpr int kPiecesPerRound = 256;
 
 }  // namespace
 
@@ -46,7 +43,7 @@ Maintenance::Maintenance(std::unique_ptr<Database> database,
       options_(options),
       gate_(gate),
       clock_(clock),
-      rollup_(options.rollup) {}
+      rollup_(options.rollup, database_.get(), gate) {}
 
 Maintenance::~Maintenance() {
   {
@@ -84,23 +81,13 @@ void Maintenance::Loop() {
 }
 
 absl::Status Maintenance::RunRound() {
-  const absl::Status rolled = RollUp();
+  const absl::Status rolled = rollup_.RunRound([this] { return IsStopping(); });
   const absl::Status pruned = Prune();
   // Also when the disk is full: it is what gives space back.
   const absl::Status copied = CopyBackLog();
   RETURN_IF_ERROR(rolled);
   RETURN_IF_ERROR(pruned);
   return copied;
-}
-
-absl::Status Maintenance::RollUp() {
-  for (int i = 0; i < kPiecesPerRound && !IsStopping(); ++i) {
-    absl::MutexLock lock(&gate_->mutex());
-    absl::StatusOr<bool> more = rollup_.Advance(*database_);
-    if (!more.ok()) return gate_->Note(more.status());
-    if (!*more) break;
-  }
-  return absl::OkStatus();
 }
 
 absl::Status Maintenance::Prune() {

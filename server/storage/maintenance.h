@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <string>
 #include <thread>
@@ -45,7 +44,6 @@ class Maintenance {
 
   void Loop();
   bool IsStopping() const ABSL_LOCKS_EXCLUDED(stop_mutex_);
-  absl::Status RollUp();
   absl::Status Prune();
   absl::Status CopyBackLog();
 

@@ -3,8 +3,11 @@
 #include <sqlite3.h>
 
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
 #include "server/storage/audit_table.h"
 #include "spdlog/fmt/fmt.h"
 #include "spdlog/spdlog.h"
@@ -27,15 +30,25 @@ absl::StatusOr<std::vector<std::string>> TablesToCheck(Database& database) {
   return tables;
 }
 
-struct Deadline {
-  const Clock* clock;
-  MonoTime at;
-};
+// Interrupts what the connection does when the time is over. quick_check walks
+// a table in one instruction, so SQLite's progress handler would not be asked.
+class Interrupter {
+ public:
+  Interrupter(Database& database, Duration after)
+      : thread_([this, &database, after] {
+          if (!done_.WaitForNotificationWithTimeout(absl::FromChrono(after))) {
+            sqlite3_interrupt(database.handle());
+          }
+        }) {}
+  ~Interrupter() {
+    done_.Notify();
+    thread_.join();
+  }
 
-int IsPast(void* argument) {
-  const auto* deadline = static_cast<const Deadline*>(argument);
-  return deadline->clock->MonoNow() >= deadline->at ? 1 : 0;
-}
+ private:
+  absl::Notification done_;
+  std::thread thread_;
+};
 
 absl::Status CheckTable(Database& database, const std::string& table) {
   std::string found;
@@ -56,12 +69,8 @@ absl::Status CheckTable(Database& database, const std::string& table) {
 
 }  // namespace
 
-absl::Status CheckForDamage(Database& database, Duration budget,
-                            const Clock& clock) {
-  Deadline deadline{&clock, clock.MonoNow() + budget};
-  constexpr int kInstructionsBetweenLooks = 10'000;
-  sqlite3_progress_handler(database.handle(), kInstructionsBetweenLooks, IsPast,
-                           &deadline);
+absl::Status CheckForDamage(Database& database, Duration budget) {
+  Interrupter interrupter(database, budget);
   absl::Status status;
   std::string current = "the schema";
   absl::StatusOr<std::vector<std::string>> tables = TablesToCheck(database);
@@ -73,7 +82,6 @@ absl::Status CheckForDamage(Database& database, Duration budget,
       if (!status.ok()) break;
     }
   }
-  sqlite3_progress_handler(database.handle(), 0, nullptr, nullptr);
   if (absl::IsCancelled(status)) {
     spdlog::info("database check cut short table={} budget_seconds={}", current,
                  ToSeconds(budget));

@@ -9,8 +9,7 @@ namespace steadyrun {
 // SQLite's quick_check, the small tables first, for at most `budget`: a
 // history of many GB is looked at as far as the time goes, with a line in the
 // log. DATA_LOSS says what was found and what to do.
-absl::Status CheckForDamage(Database& database, Duration budget,
-                            const Clock& clock);
+absl::Status CheckForDamage(Database& database, Duration budget);
 
 // The newest rows of the audit chain. DATA_LOSS as VerifyAuditChain.
 absl::Status CheckAudit(Database& database);

@@ -57,6 +57,7 @@ class SqliteStore final : public Store {
   WriteGate gate_;
   StepWriter steps_;
   AuditChain audit_;
+  AuditHead published_;  // Last written to the log.
   std::uint64_t server_epoch_ = 0;
   std::unique_ptr<History> history_;
   std::unique_ptr<Maintenance> maintenance_;

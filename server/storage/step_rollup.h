@@ -1,9 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "server/storage/sqlite.h"
+#include "server/storage/write_gate.h"
 
 namespace steadyrun {
 
@@ -13,14 +16,17 @@ struct RollupOptions {
 };
 
 // Brings the pyramid of step summaries forward and drops the ranks of old
-// steps, in bounded pieces: each call of Advance is one short transaction.
-// One thread.
+// steps, in bounded pieces: each is one short transaction, and the gate is
+// held only for its length. One thread.
 class StepRollup {
  public:
-  explicit StepRollup(const RollupOptions& options) : options_(options) {}
+  // `database` and `gate` outlive this.
+  StepRollup(const RollupOptions& options, Database* database, WriteGate* gate)
+      : options_(options), database_(*database), gate_(*gate) {}
 
-  // True if there is more to do now.
-  absl::StatusOr<bool> Advance(Database& database);
+  // All that is due, or as much of it as a round may do; ends early when
+  // `should_stop` says so.
+  absl::Status RunRound(absl::FunctionRef<bool()> should_stop);
 
  private:
   struct Attempt {
@@ -32,13 +38,19 @@ class StepRollup {
     std::int64_t rows_from = 0;
   };
 
-  absl::StatusOr<bool> RollStale(Database& database);
-  absl::StatusOr<bool> Roll16(const Attempt& attempt, Database& database);
-  absl::StatusOr<bool> Roll256(const Attempt& attempt, Database& database);
-  absl::StatusOr<bool> DropRanks(const Attempt& attempt, Database& database);
-  absl::StatusOr<std::vector<Attempt>> ReadAttempts(Database& database);
+  // One piece each: true if there was something to do.
+  absl::StatusOr<bool> RollStale();
+  absl::StatusOr<bool> Roll16(Attempt* attempt);
+  absl::StatusOr<bool> Roll256(Attempt* attempt);
+  absl::StatusOr<bool> DropRanks(Attempt* attempt);
+  absl::StatusOr<bool> Advance(Attempt* attempt);
+
+  absl::StatusOr<std::vector<Attempt>> ReadAttempts();
+  absl::Status Write(absl::FunctionRef<absl::Status()> write);
 
   const RollupOptions options_;
+  Database& database_;
+  WriteGate& gate_;
   bool has_seen_all_ = false;
 };
 
