@@ -19,8 +19,9 @@ std::string PhaseText(const v1::RunView& run) {
   return Paint(Tone::kWarn, phase);
 }
 
+// Trainers count steps from 1, so that the newest step is how many are done.
 std::string StepText(const v1::RunView& run) {
-  const std::int64_t done = run.step() + 1;
+  const std::int64_t done = std::max<std::int64_t>(run.step(), 0);
   if (run.spec().target_steps() == 0) return std::to_string(done);
   return fmt::format("{}/{}", done, run.spec().target_steps());
 }
