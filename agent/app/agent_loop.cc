@@ -9,7 +9,6 @@
 
 #include "agent/app/footprint.h"
 #include "base/check.h"
-#include "base/digest.h"
 #include "base/file.h"
 #include "base/logging.h"
 #include "spdlog/fmt/fmt.h"
@@ -78,13 +77,16 @@ void AgentLoop::Wait(int stop_fd) {
   ::poll(fds.data(), fds.size(), static_cast<int>(wait.count()));
   turn_started_ = clock_.MonoNow();
   if ((fds[0].revents & POLLIN) != 0) is_stopping_ = true;
-  has_ended_rank_ = (fds[4].revents & POLLIN) != 0;
+  ready_ = {.link = (fds[1].revents & POLLIN) != 0,
+            .disk = (fds[2].revents & POLLIN) != 0,
+            .shards = (fds[3].revents & POLLIN) != 0,
+            .ranks = (fds[4].revents & POLLIN) != 0};
 }
 
 void AgentLoop::Turn() {
   now_ = clock_.Both();
-  TakeDisk();
-  TakeShards();
+  if (ready_.disk) TakeDisk();
+  if (ready_.shards) TakeShards();
   TakeRanks();
   TakeLink();
   TickIfDue();
@@ -108,8 +110,17 @@ void AgentLoop::Tell(Event event) {
 void AgentLoop::TakeLink() {
   // Processes of an identity that was lost are being killed: a Hello with the
   // new boot id would say that there are none.
-  if (ranks_->HasLeftovers()) return;
-  for (ServerLink::Event& event : link_->Poll(now_.mono, RandomU64())) {
+  if (ranks_->HasLeftovers()) {
+    if (!has_told_leftovers_) {
+      Log(
+          {"processes of an identity that this state directory has lost still "
+           "live; they are being killed, and the server is not called before"});
+    }
+    has_told_leftovers_ = true;
+    return;
+  }
+  for (ServerLink::Event& event :
+       link_->Poll(now_.mono, random_(), ready_.link)) {
     if (std::holds_alternative<ServerLink::Opened>(event)) {
       ++metrics_.connections;
       Tell(StreamOpened{});
@@ -172,7 +183,7 @@ void AgentLoop::TakeDisk() {
 }
 
 void AgentLoop::TakeRanks() {
-  LocalRanks::Readings readings = ranks_->Poll(now_, has_ended_rank_);
+  LocalRanks::Readings readings = ranks_->Poll(now_, ready_.ranks);
   Log(readings.log);
   for (CheckpointShard& shard : readings.saved) {
     if (shards_->Hash(shard)) continue;

@@ -2,6 +2,7 @@
 
 #include <deque>
 #include <memory>
+#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -77,7 +78,16 @@ class AgentLoop {
   Duration step_gap_{};  // Between the last two such times.
   MonoTime turn_started_;
   bool is_stopping_ = false;
-  bool has_ended_rank_ = false;
+  bool has_told_leftovers_ = false;
+  // Which descriptors are readable in this turn.
+  struct Ready {
+    bool link = false;
+    bool disk = false;
+    bool shards = false;
+    bool ranks = false;
+  };
+  Ready ready_;
+  std::mt19937_64 random_;
   std::string last_link_error_;
   AgentMetrics metrics_;
   SpoolCounts spool_counts_;

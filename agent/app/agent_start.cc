@@ -88,7 +88,8 @@ AgentLoop::AgentLoop(Parts parts)
       link_(std::move(parts.link)),
       ranks_(std::move(parts.ranks)),
       shards_(std::make_unique<ShardWorker>()),
-      port_(config_.address) {
+      port_(config_.address),
+      random_(RandomU64()) {
   CoreOptions options;
   options.node = config_.node;
   options.kernel_boot_id = parts.kernel_boot_id;

@@ -11,7 +11,9 @@
 namespace steadyrun::agent {
 namespace {
 
-constexpr Duration kSuperviseInterval = std::chrono::milliseconds(20);
+// Heartbeats tell of it, every 500 ms by default.
+constexpr Duration kObserveInterval = std::chrono::milliseconds(100);
+constexpr Duration kSuperviseInterval = std::chrono::milliseconds(50);
 
 RecorderSpec SpecOf(const RankKey& key, std::int32_t local_rank) {
   RecorderSpec spec;
@@ -38,7 +40,8 @@ LocalRanks::LocalRanks(LocalRanksOptions options,
       supervisor_(std::move(supervisor)),
       home_(options_.recorder_root, options_.supervisor.state_directory,
             options_.supervisor.state_uuid),
-      recorders_({}, ProcessTable(options_.supervisor.proc_root)) {}
+      recorders_({.observe_interval = kObserveInterval},
+                 ProcessTable(options_.supervisor.proc_root)) {}
 
 std::vector<NodeRunState> LocalRanks::Adopt(Now now) {
   std::vector<NodeRunState> survivors = supervisor_->Adopt(now);
@@ -141,6 +144,22 @@ void LocalRanks::End(const RankExited& exit, Now now, Readings* out) {
   live_.erase(key);
 }
 
+// A process in uninterruptible sleep outlives SIGKILL: its attempt cannot be
+// proved stopped here, and a person should know why.
+void LocalRanks::TellUnkillable(Readings* out) {
+  std::set<std::int32_t> now;
+  for (const UnkillableProcess& process : supervisor_->Unkillable()) {
+    now.insert(process.pid);
+    if (unkillable_.contains(process.pid)) continue;
+    out->log.push_back(fmt::format(
+        "run {} attempt {} rank {}: process {} does not die of SIGKILL, state "
+        "{}, waits in '{}'",
+        process.key.run, process.key.attempt.value, process.key.rank.value,
+        process.pid, process.state, process.wait_channel));
+  }
+  unkillable_ = std::move(now);
+}
+
 LocalRanks::Readings LocalRanks::Poll(Now now, bool has_ended) {
   Readings out;
   out.log = std::exchange(log_, {});
@@ -150,6 +169,7 @@ LocalRanks::Readings LocalRanks::Poll(Now now, bool has_ended) {
   // It asks the kernel about each rank; an end is told by its descriptor.
   if (!has_ended && now.mono - supervised_ < kSuperviseInterval) return out;
   supervised_ = now.mono;
+  TellUnkillable(&out);
   for (Event& event : supervisor_->Poll(now)) {
     if (const auto* spawned = std::get_if<RankSpawned>(&event)) {
       live_[{spawned->run, spawned->attempt, spawned->rank}] = spawned->pid;

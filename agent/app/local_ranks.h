@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -70,6 +71,7 @@ class LocalRanks {
              std::int32_t local_rank, const std::string& log_format);
   void TakeReadings(RecorderReadings readings, Readings* out);
   void PollLogs(Now now, Readings* out);
+  void TellUnkillable(Readings* out);
   void End(const RankExited& exit, Now now, Readings* out);
 
   const LocalRanksOptions options_;
@@ -80,7 +82,8 @@ class LocalRanks {
   std::map<RankKey, std::int32_t> live_;  // With its pid; 0 not yet known.
   std::vector<Event> refused_;            // Spawns that failed before the fork.
   std::vector<std::string> log_;
-  MonoTime supervised_;  // When the supervisor was last asked.
+  std::set<std::int32_t> unkillable_;  // Told already.
+  MonoTime supervised_;                // When the supervisor was last asked.
 };
 
 }  // namespace steadyrun::agent

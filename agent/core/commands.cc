@@ -235,14 +235,16 @@ void AgentCore::Impl::Persist(DurableState state,
 // A new epoch, and room for report numbers, wait for no command.
 void AgentCore::Impl::PersistWhatIsDue() {
   if (write_ || now_.mono < retry_write_at_) return;
+  const bool is_epoch_new =
+      session_.is_welcomed && session_.epoch > durable_.max_server_epoch;
+  const bool is_room_short =
+      next_seq_.value + kSeqReserve / 2 > durable_.next_seq.value;
+  if (!is_epoch_new && !is_room_short) return;
   DurableState state = durable_;
-  if (session_.is_welcomed && session_.epoch > state.max_server_epoch) {
+  if (is_epoch_new) {
     state.max_server_epoch = session_.epoch;
     state.server_id = session_.server_id;
   }
-  const bool is_room_short =
-      next_seq_.value + kSeqReserve / 2 > durable_.next_seq.value;
-  if (state == durable_ && !is_room_short) return;
   Persist(std::move(state), std::nullopt);
 }
 

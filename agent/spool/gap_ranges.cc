@@ -7,6 +7,8 @@
 namespace steadyrun::agent {
 namespace {
 
+constexpr std::size_t kMaxReasonBytes = 1000;
+
 ReportKind KindOf(const ReportBody& body) {
   if (std::holds_alternative<Gap>(body)) return ReportKind::kGap;
   return IsTelemetry(body) ? ReportKind::kTelemetry : ReportKind::kCritical;
@@ -24,11 +26,19 @@ ReportSeq GapStart(const SpoolRow& row) {
 SpoolRow EncodeReport(const Report& report) {
   v1::Report proto;
   ToProto(report, &proto);
+  // A report that the server must refuse would be refused for ever, and all
+  // that follow it with it. The checks are the same on both sides.
+  if (const auto read = FromProto(proto); !read.ok()) {
+    return EncodeGap(report.seq, report.seq,
+                     "malformed: " + std::string(read.status().message()));
+  }
   return {report.seq, KindOf(report.body), proto.SerializeAsString()};
 }
 
 SpoolRow EncodeGap(ReportSeq from, ReportSeq to, const std::string& reason) {
-  return EncodeReport({to, Gap{from, to, reason}});
+  v1::Report proto;
+  ToProto(Report{to, Gap{from, to, reason.substr(0, kMaxReasonBytes)}}, &proto);
+  return {to, ReportKind::kGap, proto.SerializeAsString()};
 }
 
 void GapRanges::Drop(const SpoolRow& row) {

@@ -182,9 +182,12 @@ void ServerLink::HandleClosed(absl::Status status, MonoTime now,
 }
 
 std::vector<ServerLink::Event> ServerLink::Poll(MonoTime now,
-                                                std::uint64_t random) {
+                                                std::uint64_t random,
+                                                bool is_readable) {
   std::vector<Event> events;
-  for (LinkInbox::Item& item : inbox_->Take()) {
+  std::deque<LinkInbox::Item> items;
+  if (is_readable) items = inbox_->Take();
+  for (LinkInbox::Item& item : items) {
     if (stream_ == nullptr || item.stream != stream_->id()) continue;
     if (auto* message = std::get_if<LinkMessage>(&item.event)) {
       if (state_ != State::kOpen) continue;

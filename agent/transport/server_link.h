@@ -59,8 +59,9 @@ class ServerLink {
     absl::Status status;
   };
   using Event = std::variant<Opened, ConnectFailed, LinkMessage, LinkClosed>;
-  // Deadlines, and what has happened since. `random` is for the backoff.
-  std::vector<Event> Poll(MonoTime now, std::uint64_t random);
+  // Deadlines, and what has happened since. `random` is for the backoff;
+  // `is_readable`: fd() is.
+  std::vector<Event> Poll(MonoTime now, std::uint64_t random, bool is_readable);
   // Readable when Poll has something to tell.
   int fd() const { return inbox_->fd(); }
   // Poll wants to be called again after this long at the latest.

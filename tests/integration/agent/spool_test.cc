@@ -106,6 +106,20 @@ TEST(SpoolTest, CriticalReportsAreBoundedToo) {
   EXPECT_LE(spool.counts().bytes, 90u << 10);
 }
 
+// The server would refuse it, and everything after it, for ever.
+TEST(SpoolTest, AMalformedReportBecomesAGap) {
+  Scratch scratch;
+  Spool spool({.path = scratch / "spool.db"});
+  Report bad = Telemetry(2);
+  std::get<StepBlock>(bad.body).values.pop_back();
+  spool.Write({Telemetry(1), bad, Telemetry(3)}, {});
+
+  const auto stored = Stored(spool);
+  EXPECT_EQ(ExpectConserved(stored, 1, 3).gaps, 1u);
+  EXPECT_THAT(std::get<Gap>(stored[1].body).reason,
+              ::testing::HasSubstr("malformed"));
+}
+
 TEST(SpoolTest, ADamagedFileIsMovedAside) {
   Scratch scratch;
   {

@@ -201,6 +201,7 @@ TEST_F(TelemetryTest, AFullDiskLosesTelemetryOnly) {
 
 // The budget of performance: 16 ranks at ten steps a second.
 TEST_F(TelemetryTest, StaysSmallWithSixteenRanks) {
+  server_.heartbeat_interval = milliseconds(500);  // The default.
   StartAgent();
   Launch(Writers(16, 100000, 100));
   ASSERT_TRUE(server_.WaitUntil([](const Heard& heard) {
