@@ -34,7 +34,9 @@ fi
 
 (
   cd "$root"
-  export CCACHE_SLOPPINESS=pch_defines,time_macros
+  # As tests/run.sh has them, so that both share their objects.
+  export CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_NOHASHDIR=1
+  export CCACHE_BASEDIR=$root
   cmake --preset release >/dev/null
   cmake --build --preset release -j "$(nproc)" --target \
     steadyrun-server steadyrun-agent steadyrun-shim steadyrun

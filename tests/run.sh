@@ -31,7 +31,9 @@ done
 started=$SECONDS
 section() { printf '\n== %s (%d s)\n' "$1" $((SECONDS - started)); }
 jobs=$(nproc)
-export CCACHE_SLOPPINESS=pch_defines,time_macros
+# Objects are the same wherever the checkout lies.
+export CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_NOHASHDIR=1
+export CCACHE_BASEDIR=$PWD
 
 section "packages"
 deploy/install-packages.sh build torch

@@ -12,7 +12,9 @@ if ((${#sections[@]} == 0)); then
 fi
 
 deploy/install-packages.sh build torch
-export CCACHE_SLOPPINESS=pch_defines,time_macros
+# Objects are the same wherever the checkout lies.
+export CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_NOHASHDIR=1
+export CCACHE_BASEDIR=$PWD
 cmake --preset release >/dev/null
 cmake --build --preset release -j "$(nproc)" >/dev/null
 bin=build/release/bin
