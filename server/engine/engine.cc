@@ -38,7 +38,9 @@ class Engine::Impl final : public ClusterSource {
   static std::string_view RunAliveOn(const NodeEntry& node);
   void ObserveNode(NodeEntry& node, Now now, Outcome* out);
   void Finish(Now now, Outcome* out);
-  const RunId* RunOf(const ReportBody& body) const;
+  RunController* TakeReport(NodeEntry* node, const ReportBody& body, Now now,
+                            Outcome* out);
+  static const RunId* RunOf(const ReportBody& body);
 
   EngineOptions options_;
   std::string server_id_;
@@ -46,6 +48,7 @@ class Engine::Impl final : public ClusterSource {
   EngineCore core_;
   RunMap runs_;
   OperatorActions operators_;
+  ReportCounts counts_;
   bool is_superseded_ = false;
 };
 
@@ -215,7 +218,7 @@ void Engine::Impl::ObserveNode(NodeEntry& node, Now now, Outcome* out) {
   }
 }
 
-const RunId* Engine::Impl::RunOf(const ReportBody& body) const {
+const RunId* Engine::Impl::RunOf(const ReportBody& body) {
   return std::visit(
       [](const auto& report) -> const RunId* {
         if constexpr (std::is_same_v<std::decay_t<decltype(report)>, Gap>) {
@@ -234,34 +237,53 @@ void Engine::Impl::On(const AgentReports& event, Now now, Outcome* out) {
   std::vector<RunController*> touched;
   for (const Report& report : event.reports) {
     const bool is_new = node->acks.IsNew(report.seq);
+    if (!is_new) ++counts_.duplicate;
     if (!is_new && options_.mutation != EngineMutation::kAppliesDuplicates) {
       continue;
     }
     if (is_new) node->acks.Receive(report.seq);
-    if (const auto* gap = std::get_if<Gap>(&report.body)) {
-      out->log.push_back(fmt::format("node={} reports {} to {} are lost: {}",
-                                     node->record.node, gap->from.value,
-                                     gap->to.value, gap->reason));
-      continue;
+    RunController* run = TakeReport(node, report.body, now, out);
+    if (run != nullptr && (touched.empty() || touched.back() != run)) {
+      touched.push_back(run);
     }
-    if (const auto* exit = std::get_if<RankExited>(&report.body)) {
-      Sessions::NoteExit(node, *exit);
-    }
-    auto it = runs_.find(*RunOf(report.body));
-    if (it == runs_.end()) continue;  // Of a run long gone: acknowledged.
-    RunController& run = *it->second;
-    // Held before it is handed over: the row it completes may close at once.
-    const HeldReport held = node->acks.Hold(node);
-    if (!run.OnReport(*node, report.body, held, now, out)) {
-      node->acks.Release(held);
-    }
-    if (touched.empty() || touched.back() != &run) touched.push_back(&run);
   }
   sessions_.NoteAckDue(node);
   for (RunController* run : touched) {
     run->Conclude(now, out);
     run->SendCommandsTo(*node, now, out);
   }
+}
+
+// The run it is of; null if it is of none that is known here.
+RunController* Engine::Impl::TakeReport(NodeEntry* node, const ReportBody& body,
+                                        Now now, Outcome* out) {
+  if (const auto* gap = std::get_if<Gap>(&body)) {
+    ++counts_.gaps;
+    counts_.dropped += gap->to.value + 1 - gap->from.value;
+    out->log.push_back(fmt::format("node={} reports {} to {} are lost: {}",
+                                   node->record.node, gap->from.value,
+                                   gap->to.value, gap->reason));
+    return nullptr;
+  }
+  if (const auto* exit = std::get_if<RankExited>(&body)) {
+    Sessions::NoteExit(node, *exit);
+  }
+  auto it = runs_.find(*RunOf(body));
+  if (it == runs_.end()) {
+    ++counts_.unknown_run;
+    return nullptr;
+  }
+  RunController& run = *it->second;
+  // Held before it is handed over: the row it completes may close at once.
+  const HeldReport held = node->acks.Hold(node);
+  const RunController::Taken taken = run.OnReport(*node, body, held, now, out);
+  if (taken != RunController::Taken::kHeld) node->acks.Release(held);
+  if (taken == RunController::Taken::kStale) {
+    ++counts_.stale;
+  } else {
+    ++counts_.applied;
+  }
+  return &run;
 }
 
 // --- People and time.
@@ -316,6 +338,7 @@ Outcome Engine::Impl::Step(Event event, Now now) {
 EngineView Engine::Impl::Picture(Now now) const {
   EngineView view;
   view.sessions = sessions_.Count();
+  view.reports = counts_;
   for (const auto& [name, run] : runs_) view.runs.push_back(run->View(now));
   const ClusterView cluster = View(now);
   for (const NodeFacts& facts : cluster.nodes) {

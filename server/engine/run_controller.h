@@ -52,9 +52,13 @@ class RunController {
 
   // --- Events. Conclude() must follow.
   void OnHeartbeat(const NodeEntry& node, Now now, Outcome* out);
-  // True if the report is held: `held` is released when its row is closed.
-  bool OnReport(const NodeEntry& node, const ReportBody& body,
-                const HeldReport& held, Now now, Outcome* out);
+  enum class Taken {
+    kApplied,
+    kHeld,   // `held` is released when its row is closed.
+    kStale,  // Of another attempt: counts for nothing.
+  };
+  Taken OnReport(const NodeEntry& node, const ReportBody& body,
+                 const HeldReport& held, Now now, Outcome* out);
   void OnTick(Now now, Outcome* out);
   // The service was away or late: what was not heard means nothing.
   void OnLateTick(Now now);
@@ -81,13 +85,15 @@ class RunController {
 
   // run_reports.cc
   bool IsCurrent(AttemptId attempt) const;
-  bool OnSteps(const StepBlock& block, const HeldReport& held, Now now,
-               Outcome* out);
-  void OnExited(const NodeEntry& node, const RankExited& exit, Now now,
+  Taken OnSteps(const StepBlock& block, const HeldReport& held, Now now,
                 Outcome* out);
-  void OnShard(const NodeEntry& node, const CheckpointShard& shard, Now now,
-               Outcome* out);
+  Taken OnExited(const NodeEntry& node, const RankExited& exit, Now now,
+                 Outcome* out);
+  Taken OnShard(const NodeEntry& node, const CheckpointShard& shard, Now now,
+                Outcome* out);
   std::string WhyNotToTrust(Step step) const;
+  void OnCheckpointVerified(const Checkpoint& checkpoint, Now now,
+                            Outcome* out);
   void OnShardBad(const NodeEntry& node, const CheckpointShardBad& bad, Now now,
                   Outcome* out);
   void OnResult(const NodeEntry& node, const CommandResult& result, Now now,
@@ -98,7 +104,7 @@ class RunController {
                      Now now);
   void OnSaveResult(const NodeEntry& node, const CommandResult& result, Now now,
                     Outcome* out);
-  void OnFinished(const RankFinished& finished);
+  Taken OnFinished(const RankFinished& finished);
   void TakeClosed(std::vector<ClosedRow> closed, Now now, Outcome* out);
   void AdvanceSteps(Now now, Outcome* out);
   void AdvanceStepsWithoutSilent(Now now, Outcome* out);

@@ -40,6 +40,13 @@ void RunController::BookFinding(const Finding& finding, Now now, Outcome* out) {
   const Booked booked = book_.Observe(finding, now);
   if (booked.incident == 0) return;
   unconfirmed_.erase(booked.incident);
+  if (finding.kind == IncidentKind::kNan) {
+    // Whatever is done about the run, and also if nothing is.
+    ledger_.DistrustFrom(
+        finding.step,
+        fmt::format("saved at or after the step {} that was not finite",
+                    finding.step.value));
+  }
   const Incident* incident = book_.Find(booked.incident);
   if (incident == nullptr || !booked.is_new) return;
   out->log.push_back(fmt::format(

@@ -47,41 +47,45 @@ void RunController::OnHeartbeat(const NodeEntry& node, Now now, Outcome* out) {
   }
 }
 
-bool RunController::OnReport(const NodeEntry& node, const ReportBody& body,
-                             const HeldReport& held, Now now, Outcome* out) {
+RunController::Taken RunController::OnReport(const NodeEntry& node,
+                                             const ReportBody& body,
+                                             const HeldReport& held, Now now,
+                                             Outcome* out) {
   return std::visit(
-      [&](const auto& report) -> bool {
+      [&](const auto& report) -> Taken {
         using T = std::decay_t<decltype(report)>;
         if constexpr (std::is_same_v<T, StepBlock>) {
           return OnSteps(report, held, now, out);
         } else if constexpr (std::is_same_v<T, RankExited>) {
-          OnExited(node, report, now, out);
+          return OnExited(node, report, now, out);
         } else if constexpr (std::is_same_v<T, CheckpointShard>) {
-          OnShard(node, report, now, out);
+          return OnShard(node, report, now, out);
         } else if constexpr (std::is_same_v<T, CheckpointShardBad>) {
           OnShardBad(node, report, now, out);
         } else if constexpr (std::is_same_v<T, CommandResult>) {
           OnResult(node, report, now, out);
         } else if constexpr (std::is_same_v<T, RankFinished>) {
-          OnFinished(report);
+          const Taken taken = OnFinished(report);
           CheckEnd(now, out);
+          return taken;
         } else {
           static_assert(std::is_same_v<T, Gap>);
         }
-        return false;
+        return Taken::kApplied;
       },
       body);
 }
 
 // --- Steps.
 
-bool RunController::OnSteps(const StepBlock& block, const HeldReport& held,
-                            Now now, Outcome* out) {
-  if (!IsCurrent(block.attempt)) return false;
+RunController::Taken RunController::OnSteps(const StepBlock& block,
+                                            const HeldReport& held, Now now,
+                                            Outcome* out) {
+  if (!IsCurrent(block.attempt)) return Taken::kStale;
   std::vector<ClosedRow> closed;
   const bool is_held = join_.Add(block, held, now, &closed);
   if (!closed.empty()) TakeClosed(std::move(closed), now, out);
-  return is_held;
+  return is_held ? Taken::kHeld : Taken::kApplied;
 }
 
 void RunController::TakeClosed(std::vector<ClosedRow> closed, Now now,
@@ -153,23 +157,26 @@ void RunController::NoteStep(Step step, Now now, Outcome* out) {
 
 // --- Ends.
 
-void RunController::OnExited(const NodeEntry& node, const RankExited& exit,
-                             Now now, Outcome* out) {
+RunController::Taken RunController::OnExited(const NodeEntry& node,
+                                             const RankExited& exit, Now now,
+                                             Outcome* out) {
   if (!exit.killed_by_agent) {
     out->changes.push_back(RankFailed{exit, node.record.node, now.wall});
   }
-  if (!IsCurrent(exit.attempt)) return;
+  if (!IsCurrent(exit.attempt)) return Taken::kStale;
   join_.NoteRankStep(exit.rank, exit.step);
   watch_.ObserveExit(exit, now);
   AdvanceSteps(now, out);
   CheckEnd(now, out);
+  return Taken::kApplied;
 }
 
-void RunController::OnFinished(const RankFinished& finished) {
-  if (!IsCurrent(finished.attempt)) return;
+RunController::Taken RunController::OnFinished(const RankFinished& finished) {
+  if (!IsCurrent(finished.attempt)) return Taken::kStale;
   watch_.ObserveFinished(finished);
   state_.finished[finished.rank.value] = finished.parameters_sha256;
   is_dirty_ = true;
+  return Taken::kApplied;
 }
 
 void RunController::CheckEnd(Now now, Outcome* out) {
@@ -187,24 +194,30 @@ void RunController::CheckEnd(Now now, Outcome* out) {
 
 // --- Checkpoints.
 
-void RunController::OnShard(const NodeEntry& node, const CheckpointShard& shard,
-                            Now now, Outcome* out) {
-  if (!IsCurrent(shard.attempt)) return;
+RunController::Taken RunController::OnShard(const NodeEntry& node,
+                                            const CheckpointShard& shard,
+                                            Now now, Outcome* out) {
+  if (!IsCurrent(shard.attempt)) return Taken::kStale;
   for (const NodeAssignment& assignment : state_.placement) {
     // Passed over: what it saves after that does not count.
     if (assignment.node == node.record.node &&
         assignment.proof == StopProof::kFenced) {
-      return;
+      return Taken::kStale;
     }
   }
   watch_.ObserveShard(shard, node.record.node, now);
   const Ledger::Added added = ledger_.Add(shard, now);
   if (const std::string why = WhyNotToTrust(shard.step); !why.empty()) {
     ledger_.Distrust(shard.attempt, shard.step, why);
-    return;
+    return Taken::kApplied;
   }
-  if (!added.is_now_verified) return;
-  const Checkpoint& checkpoint = *added.checkpoint;
+  if (!added.is_now_verified) return Taken::kApplied;
+  OnCheckpointVerified(*added.checkpoint, now, out);
+  return Taken::kApplied;
+}
+
+void RunController::OnCheckpointVerified(const Checkpoint& checkpoint, Now now,
+                                         Outcome* out) {
   watch_.ObserveCheckpointComplete(checkpoint.attempt, checkpoint.step, now);
   ChargeCheckpoint(&state_, checkpoint.step, checkpoint.save_seconds);
   is_soft_dirty_ = true;

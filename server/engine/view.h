@@ -36,10 +36,22 @@ struct NodeView {
   std::int32_t incidents = 0;
 };
 
+// What became of the reports received in this life of the service: each is in
+// exactly one of these, so that nothing is dropped in silence.
+struct ReportCounts {
+  std::uint64_t applied = 0;      // Or held until their row closes.
+  std::uint64_t duplicate = 0;    // Known by their number.
+  std::uint64_t stale = 0;        // Of an attempt that is not the current one.
+  std::uint64_t unknown_run = 0;  // Of a run this service does not know.
+  std::uint64_t gaps = 0;         // Say that an agent had to drop telemetry.
+  std::uint64_t dropped = 0;      // How many reports those gaps cover.
+};
+
 struct EngineView {
   std::vector<RunView> runs;    // By name.
   std::vector<NodeView> nodes;  // By name.
   std::size_t sessions = 0;
+  ReportCounts reports;
 };
 
 }  // namespace steadyrun
