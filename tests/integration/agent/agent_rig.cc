@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/inotify.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -131,6 +132,24 @@ void AgentTest::Launch(StartCommand start, int attempt) {
 
 void AgentTest::StartRanks(const std::string& script, int ranks, int attempt) {
   Launch(Shells(script, ranks), attempt);
+}
+
+// Woken by each write to the log, not by time.
+bool AgentTest::WaitForLog(const std::string& text) const {
+  const int fd = ::inotify_init1(IN_CLOEXEC);
+  ::inotify_add_watch(fd, (scratch_ / "agent.log").c_str(), IN_MODIFY);
+  bool is_found = false;
+  bool is_awake = true;
+  while (is_awake && !is_found) {
+    is_found = ReadText(scratch_ / "agent.log").find(text) != std::string::npos;
+    if (is_found) break;
+    pollfd entry{fd, POLLIN, 0};
+    is_awake = ::poll(&entry, 1, 20'000) == 1;
+    char events[4096];
+    if (is_awake && ::read(fd, events, sizeof events) <= 0) is_awake = false;
+  }
+  ::close(fd);
+  return is_found;
 }
 
 std::string AgentTest::ReadText(const std::string& path) const {

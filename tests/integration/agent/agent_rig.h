@@ -38,6 +38,8 @@ class AgentTest : public ::testing::Test {
   bool SendUntil(const Command& command,
                  const std::function<bool(const Heard&)>& condition);
 
+  // Until the agent's log holds `text`; false after 20 s.
+  bool WaitForLog(const std::string& text) const;
   std::string ReadText(const std::string& path) const;
   static bool IsAlive(pid_t pid);
   static bool WaitForEnd(pid_t pid);  // False after 30 s.

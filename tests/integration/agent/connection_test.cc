@@ -4,6 +4,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <fstream>
+
+#include "spdlog/fmt/fmt.h"
 #include "tests/integration/agent/agent_rig.h"
 
 namespace steadyrun::agent {
@@ -111,6 +115,51 @@ TEST_F(ConnectionTest, AStoppedServerIsGivenUpAndFoundAgain) {
   ::kill(agent(), SIGCONT);
   EXPECT_TRUE(server_.WaitUntil(
       [before](const Heard& heard) { return heard.heartbeats >= before + 5; }));
+}
+
+// A CA, and certificates of a server and of a node, made by openssl.
+class TlsTest : public AgentTest {
+ protected:
+  void SetUp() override {
+    const std::string make = fmt::format(
+        "cd '{}' && exec 2>openssl.log && "
+        "for ca in ca other; do openssl req -x509 -newkey ec -pkeyopt "
+        "ec_paramgen_curve:P-256 -nodes -keyout $ca.key -out $ca.pem "
+        "-subj /CN=$ca -days 2 || exit 1; done; "
+        "for who in server node; do "
+        "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
+        "-keyout $who.key -out $who.csr -subj /CN=$who && "
+        "printf 'subjectAltName=IP:127.0.0.1' > san && "
+        "openssl x509 -req -in $who.csr -CA ca.pem -CAkey ca.key "
+        "-CAcreateserial -out $who.pem -days 2 -extfile san || exit 1; done",
+        scratch_.path());
+    ASSERT_EQ(::system(make.c_str()), 0) << ReadText(scratch_ / "openssl.log");
+    server_.Stop();
+    grpc::SslServerCredentialsOptions options(
+        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+    options.pem_root_certs = ReadText(scratch_ / "ca.pem");
+    options.pem_key_cert_pairs = {
+        {ReadText(scratch_ / "server.key"), ReadText(scratch_ / "server.pem")}};
+    server_.credentials = grpc::SslServerCredentials(options);
+    server_.Start();
+  }
+};
+
+TEST_F(TlsTest, ANodeShowsItsCertificateAndItsToken) {
+  std::ofstream(scratch_ / "token") << "secret\n";
+  StartAgent({"--tls-ca", scratch_ / "ca.pem", "--tls-cert",
+              scratch_ / "node.pem", "--tls-key", scratch_ / "node.key",
+              "--token-file", scratch_ / "token"});
+
+  EXPECT_EQ(server_.heard().hellos.at(0).token, "secret");
+  EXPECT_THAT(ReadText(scratch_ / "agent.log"), Not(HasSubstr("secret")));
+}
+
+TEST_F(TlsTest, AServerOfAnotherAuthorityIsNotTrusted) {
+  SpawnAgent({"--tls-ca", scratch_ / "other.pem"});
+  ASSERT_TRUE(WaitForLog("cannot connect"));
+
+  EXPECT_THAT(server_.heard().hellos, ::testing::IsEmpty());
 }
 
 }  // namespace

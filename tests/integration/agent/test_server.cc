@@ -105,8 +105,8 @@ TestServer::~TestServer() { Stop(); }
 
 void TestServer::Start() {
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(fmt::format("127.0.0.1:{}", port_),
-                           grpc::InsecureServerCredentials(), &port_);
+  builder.AddListeningPort(fmt::format("127.0.0.1:{}", port_), credentials,
+                           &port_);
   builder.RegisterService(service_.get());
   server_ = builder.BuildAndStart();
   ASSERT_NE(server_, nullptr);

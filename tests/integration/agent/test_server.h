@@ -52,6 +52,8 @@ class TestServer {
   std::uint64_t epoch = 1;
   std::string server_id = "server-a";
   bool acknowledges = true;
+  std::shared_ptr<grpc::ServerCredentials> credentials =
+      grpc::InsecureServerCredentials();
   Duration heartbeat_interval = std::chrono::milliseconds(100);
 
   // On the newest stream. `run`, boot id and epoch are filled in.
