@@ -167,6 +167,8 @@ absl::Status App::Impl::Listen() {
       grpc_, GrpcServer::Start(grpc, {agents_->Service(), operators_.get()}));
   HttpServerOptions http;
   http.address = config_.http_address;
+  http.tls = config_.tls;
+  http.tls.client_ca.clear();  // People show a token.
   http.has_tokens = tokens_.IsRequired();
   http.insecure = config_.insecure;
   ASSIGN_OR_RETURN(http_, HttpServer::Start(http, frontend_.get()));

@@ -179,7 +179,7 @@ absl::Status CheckConfig(const ServerConfig& config) {
   RETURN_IF_ERROR(CheckExposure("gRPC", config.grpc_address,
                                 config.tls.IsEnabled(), has_tokens,
                                 config.insecure));
-  return CheckExposure("HTTP", config.http_address, /*has_tls=*/false,
+  return CheckExposure("HTTP", config.http_address, config.tls.IsEnabled(),
                        has_tokens, config.insecure);
 }
 
