@@ -67,6 +67,7 @@ void HangDetector::Begin(const WatchedAttempt& attempt, MonoTime now) {
   attempt_ = attempt;
   steps_seen_ = 0;
   longest_seconds_ = 0;
+  last_seconds_.fill(0);
   unusual_ = kNoStep;
   last_step_ = kNoStep;
   last_step_at_ = now;
@@ -86,6 +87,10 @@ void HangDetector::ObserveStep(Step step, double seconds, MonoTime now) {
   ++steps_seen_;
   if (is_unusual) return;
   longest_seconds_ = std::max(longest_seconds_, seconds);
+  if (steps_seen_ > 1) {
+    const auto turn = static_cast<std::size_t>(steps_seen_);
+    last_seconds_[turn % last_seconds_.size()] = seconds;
+  }
   if (steps_seen_ > kWarmUpSteps) sketch_.Add(seconds);
 }
 

@@ -41,6 +41,8 @@
 //
 // Not done: stacks and collective sequence numbers; no collector brings them.
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -94,8 +96,7 @@ class HangDetector {
   // The longest of the last few steps in seconds: follows a run that becomes
   // slower at once, which the median does not.
   double LongestOfLastSteps() const {
-    constexpr std::size_t kLastSteps = 8;
-    return sketch_.LongestOfNewest(kLastSteps);
+    return *std::max_element(last_seconds_.begin(), last_seconds_.end());
   }
 
  private:
@@ -109,7 +110,9 @@ class HangDetector {
   StepTimeSketch sketch_;
   std::int64_t steps_seen_ = 0;  // Of this attempt.
   double longest_seconds_ = 0;   // Of this attempt, warm-up included.
-  Step unusual_ = kNoStep;       // Newest step that holds a long phase.
+  // Of the last usual steps, a ring. Also of warm-up, but for the first step.
+  std::array<double, 8> last_seconds_{};
+  Step unusual_ = kNoStep;  // Newest step that holds a long phase.
   Step last_step_ = kNoStep;
   MonoTime last_step_at_;  // Begin before the first step.
   MonoTime settled_ = MonoTime::min();

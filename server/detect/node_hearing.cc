@@ -6,6 +6,7 @@ namespace steadyrun {
 
 void NodeHearing::Heard(const NodeId& node, MonoTime now) {
   Ear& ear = ears_[node];
+  if (now - ear.heard > kGap) ear.gap_ended = now;
   ear.heard = now;
   ear.is_connected = true;
 }
@@ -44,6 +45,11 @@ Duration NodeHearing::Silence(const NodeId& node, MonoTime now) const {
 bool NodeHearing::IsConnected(const NodeId& node) const {
   const auto ear = ears_.find(node);
   return ear != ears_.end() && ear->second.is_connected;
+}
+
+bool NodeHearing::IsCatchingUp(const NodeId& node, MonoTime now) const {
+  const auto ear = ears_.find(node);
+  return ear != ears_.end() && now < ear->second.gap_ended + kCatchUp;
 }
 
 double NodeHearing::SilentShare(Duration silent_after, MonoTime now) const {

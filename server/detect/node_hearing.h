@@ -17,6 +17,10 @@ class NodeHearing {
   // stopped or starved, so silence says nothing about the nodes.
   static constexpr Duration kLateTick = std::chrono::seconds(2);
   static constexpr Duration kRecent = std::chrono::seconds(90);
+  // A gap is three missed heartbeats. A burst takes milliseconds; half a
+  // second is ample, and short enough not to blind us to a node that flaps.
+  static constexpr Duration kGap = std::chrono::milliseconds(1500);
+  static constexpr Duration kCatchUp = std::chrono::milliseconds(500);
 
   // `start`: all nodes count as heard then, and the settling begins.
   explicit NodeHearing(MonoTime start) : start_(start), settling_(start) {}
@@ -34,6 +38,9 @@ class NodeHearing {
   MonoTime LastHeard(const NodeId& node) const;
   Duration Silence(const NodeId& node, MonoTime now) const;
   bool IsConnected(const NodeId& node) const;
+  // Heard again only just now, after a gap. A stream that was stuck delivers
+  // in one burst what it held back, oldest first: the first words are old.
+  bool IsCatchingUp(const NodeId& node, MonoTime now) const;
   // Of the nodes heard within the last kRecent, the share that is silent for
   // `silent_after`: whether it is we who are deaf. Nodes gone for longer are
   // old losses and say nothing about now.
@@ -44,6 +51,7 @@ class NodeHearing {
  private:
   struct Ear {
     MonoTime heard;
+    MonoTime gap_ended = MonoTime::min();
     bool is_connected = false;
   };
   std::map<NodeId, Ear> ears_;

@@ -151,7 +151,10 @@ Verdicts RunWatch::Evaluate(const NodeHearing& hearing,
   }
   if (situation.is_live) {
     Add(crash_.Evaluate(now));
-    if (!silence_.IsMassSilence()) Add(hang_.Evaluate(progress_, now));
+    if (!silence_.IsMassSilence() &&
+        !silence_.IsCatchingUp(hearing, now.mono)) {
+      Add(hang_.Evaluate(progress_, now));
+    }
     if (auto clearance = hang_.Cleared(progress_)) {
       pending_.cleared.push_back(std::move(*clearance));
     }

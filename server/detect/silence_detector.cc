@@ -198,7 +198,7 @@ SilenceDetector::Judgement SilenceDetector::Judge(const NodeId& node,
   // nodes are cut off at once, their silences come up one after the other.
   MonoTime witnessed = *last;
   for (const NodeId& other : nodes_) {
-    if (silent_.contains(other)) continue;
+    if (silent_.contains(other) || hearing.IsCatchingUp(other, now)) continue;
     witnessed = std::max(witnessed, hearing.LastHeard(other));
   }
   const Duration quiet = witnessed - *last;

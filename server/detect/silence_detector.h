@@ -35,6 +35,7 @@
 // Node loss is found about silent_after + one tick, 3.1 s, after the last
 // heartbeat for steps up to 1.5 s; with longer steps after twice the step.
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -72,6 +73,12 @@ class SilenceDetector {
   // More than mass_share of the run's nodes are silent now: no automatic
   // action of any kind should begin.
   bool IsMassSilence() const { return mass_since_.has_value(); }
+  // What was last heard of some node may be old: see NodeHearing.
+  bool IsCatchingUp(const NodeHearing& hearing, MonoTime now) const {
+    return std::any_of(nodes_.begin(), nodes_.end(), [&](const NodeId& node) {
+      return hearing.IsCatchingUp(node, now);
+    });
+  }
   // True once when mass silence has lasted mass_page: tell a person.
   bool TakeMassPage(MonoTime now);
   // A node_lost was found for it in this attempt.

@@ -47,15 +47,6 @@ double StepTimeSketch::Quantile(double q) const {
   return kSmallest * std::pow(kGrowth, static_cast<double>(kBins - 1));
 }
 
-double StepTimeSketch::LongestOfNewest(std::size_t steps) const {
-  if (size_ == 0) return 0;
-  std::uint8_t longest = 0;
-  for (std::size_t i = 1; i <= std::min(steps, size_); ++i) {
-    longest = std::max(longest, window_[(next_ + kWindow - i) % kWindow]);
-  }
-  return kSmallest * std::pow(kGrowth, static_cast<double>(longest));
-}
-
 void StepTimeSketch::Clear() { *this = StepTimeSketch(); }
 
 }  // namespace steadyrun

@@ -20,8 +20,6 @@ class StepTimeSketch {
   void Add(double seconds);
   // The q-quantile (0..1) in seconds; 0 when empty.
   double Quantile(double q) const;
-  // The longest of the newest `steps` in seconds; 0 when empty.
-  double LongestOfNewest(std::size_t steps) const;
   std::size_t Size() const { return size_; }
   void Clear();
 

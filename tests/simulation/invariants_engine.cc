@@ -79,6 +79,18 @@ void Invariants::OnEngineStep(const Event& event, const Outcome& outcome) {
   } else if (const auto* beat = std::get_if<AgentHeartbeat>(&event)) {
     const auto it = sessions_.find(beat->session);
     if (it != sessions_.end()) heard_[it->second] = context_.now();
+    for (const NodeRunState& run : beat->state.runs) {
+      if (!context_.trace.keeps_lines() || run.ranks.empty()) continue;
+      const RankState& rank = run.ranks.back();
+      context_.trace.Line(
+          context_.now(), "server",
+          "hears {}: {} floor {} started {}, rank {} of {} {} at step {}, {} "
+          "for {:.2f} s",
+          beat->state.node, run.run, run.floor.value, run.started.value,
+          rank.rank.value, rank.attempt.value,
+          rank.life == RankLife::kExited ? "gone" : "alive", rank.step.value,
+          PhaseName(rank.phase), ToSeconds(rank.progress_age));
+    }
   } else if (const auto* reports = std::get_if<AgentReports>(&event)) {
     context_.trace.Line(
         context_.now(), "server", "takes reports {} to {} of node-{}",
