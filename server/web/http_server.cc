@@ -9,14 +9,17 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/ssl/context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <boost/beast/ssl.hpp>
 #include <list>
 #include <map>
 #include <optional>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -36,6 +39,7 @@ namespace {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
+namespace ssl = boost::asio::ssl;
 using Tcp = asio::ip::tcp;
 using Error = boost::system::error_code;
 
@@ -55,6 +59,7 @@ struct Core {
   asio::io_context io{1};
   Tcp::acceptor acceptor;
   asio::steady_timer retry;
+  std::optional<ssl::context> tls;
   std::list<Connection*> idle;  // Between requests; longest idle first.
   // Handlers run on the worker thread.
   BoundedQueue<std::function<void()>> jobs;
@@ -80,54 +85,90 @@ HttpResponse PlainError(int status, std::string_view code,
   return response;
 }
 
-// One client's socket: reads a request, hands it over, writes the answer, and
-// again. Holds itself by the pending operation.
+// One client's socket, as the others see it. Holds itself by the pending
+// operation.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<Core> core, Tcp::socket socket)
-      : core_(std::move(core)),
-        stream_(std::move(socket)),
-        buffer_(core_->options.max_header_bytes + kReadBytes) {}
-  ~Connection() {
+  explicit Connection(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+  virtual ~Connection() {
     absl::MutexLock lock(&core_->mutex);
     core_->connections.erase(this);
   }
+  virtual void Start() = 0;
+  virtual void Close() = 0;
 
-  void Start() {
-    {
-      absl::MutexLock lock(&core_->mutex);
-      core_->connections.emplace(this, weak_from_this());
-    }
-    WaitForRequest(core_->options.read_timeout);
+ protected:
+  void Register() {
+    absl::MutexLock lock(&core_->mutex);
+    core_->connections.emplace(this, weak_from_this());
   }
-  void Close() {
-    LeaveIdle();
-    Error ignored;
-    stream_.socket().shutdown(Tcp::socket::shutdown_both, ignored);
-    stream_.close();
+  void EnterIdle() {
+    idle_place_ = core_->idle.insert(core_->idle.end(), this);
   }
-
- private:
-  static constexpr std::size_t kReadBytes = 8192;
-
   void LeaveIdle() {
     if (idle_place_.has_value()) core_->idle.erase(*idle_place_);
     idle_place_.reset();
   }
 
+  const std::shared_ptr<Core> core_;
+
+ private:
+  std::optional<std::list<Connection*>::iterator> idle_place_;
+};
+
+using PlainStream = beast::tcp_stream;
+using TlsStream = beast::ssl_stream<beast::tcp_stream>;
+
+// Reads a request, hands it over, writes the answer, and again.
+template <typename Stream>
+class HttpConnection final : public Connection {
+ public:
+  template <typename... Args>
+  explicit HttpConnection(std::shared_ptr<Core> core, Args&&... args)
+      : Connection(std::move(core)),
+        stream_(std::forward<Args>(args)...),
+        buffer_(core_->options.max_header_bytes + kReadBytes) {}
+
+  void Start() override {
+    Register();
+    if constexpr (std::is_same_v<Stream, TlsStream>) {
+      tcp().expires_after(core_->options.read_timeout);
+      stream_.async_handshake(
+          ssl::stream_base::server, [self = Self()](Error error) {
+            if (error) return self->Close();
+            self->WaitForRequest(self->core_->options.read_timeout);
+          });
+    } else {
+      WaitForRequest(core_->options.read_timeout);
+    }
+  }
+  void Close() override {
+    LeaveIdle();
+    Error ignored;
+    tcp().socket().shutdown(Tcp::socket::shutdown_both, ignored);
+    tcp().close();
+  }
+
+ private:
+  static constexpr std::size_t kReadBytes = 8192;
+
+  beast::tcp_stream& tcp() { return beast::get_lowest_layer(stream_); }
+  std::shared_ptr<HttpConnection> Self() {
+    return std::static_pointer_cast<HttpConnection>(shared_from_this());
+  }
+
   // Until the first byte, the connection may be given up for a newer one.
   void WaitForRequest(Duration timeout) {
     if (buffer_.size() > 0) return ReadHeader();
-    idle_place_ = core_->idle.insert(core_->idle.end(), this);
-    stream_.expires_after(timeout);
-    stream_.async_read_some(
-        buffer_.prepare(kReadBytes),
-        [self = shared_from_this()](Error error, std::size_t bytes) {
-          self->LeaveIdle();
-          if (error) return;
-          self->buffer_.commit(bytes);
-          self->ReadHeader();
-        });
+    EnterIdle();
+    tcp().expires_after(timeout);
+    stream_.async_read_some(buffer_.prepare(kReadBytes),
+                            [self = Self()](Error error, std::size_t bytes) {
+                              self->LeaveIdle();
+                              if (error) return;
+                              self->buffer_.commit(bytes);
+                              self->ReadHeader();
+                            });
   }
 
   // One deadline for all of a request: a byte a second does not extend it.
@@ -136,12 +177,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
     parser_->header_limit(
         static_cast<std::uint32_t>(core_->options.max_header_bytes));
     parser_->body_limit(std::uint64_t{1} << 40);  // Until the route is known.
-    stream_.expires_after(core_->options.read_timeout);
+    tcp().expires_after(core_->options.read_timeout);
     http::async_read_header(
         stream_, buffer_, *parser_,
-        [self = shared_from_this()](Error error, std::size_t) {
-          self->OnHeader(error);
-        });
+        [self = Self()](Error error, std::size_t) { self->OnHeader(error); });
   }
 
   void OnHeader(Error error) {
@@ -182,16 +221,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Continue() {
     static constexpr std::string_view kText = "HTTP/1.1 100 Continue\r\n\r\n";
     asio::async_write(stream_, asio::buffer(kText.data(), kText.size()),
-                      [self = shared_from_this()](Error error, std::size_t) {
+                      [self = Self()](Error error, std::size_t) {
                         if (!error) self->ReadBody();
                       });
   }
 
   void ReadBody() {
-    http::async_read(stream_, buffer_, *parser_,
-                     [self = shared_from_this()](Error error, std::size_t) {
-                       self->OnRequest(error);
-                     });
+    http::async_read(
+        stream_, buffer_, *parser_,
+        [self = Self()](Error error, std::size_t) { self->OnRequest(error); });
   }
 
   void OnRequest(Error error) {
@@ -200,8 +238,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     keep_alive_ = message.keep_alive();
     is_head_ = message.method() == http::verb::head;
     request_.body = std::move(message.body());
-    stream_.expires_never();
-    auto job = [self = shared_from_this()] { self->Handle(); };
+    tcp().expires_never();
+    auto job = [self = Self()] { self->Handle(); };
     if (!core_->jobs.TryPush(std::move(job))) {
       Refuse(PlainError(503, "unavailable", "too many requests wait"));
     }
@@ -209,14 +247,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // On the worker thread.
   void Handle() {
-    core_->frontend->Handle(
-        request_, [self = shared_from_this()](HttpResponse response) {
-          if (self->core_->stopped) return;
-          asio::post(self->core_->io,
-                     [self, response = std::move(response)]() mutable {
-                       self->Write(std::move(response));
-                     });
-        });
+    core_->frontend->Handle(request_, [self = Self()](HttpResponse response) {
+      if (self->core_->stopped) return;
+      asio::post(self->core_->io,
+                 [self, response = std::move(response)]() mutable {
+                   self->Write(std::move(response));
+                 });
+    });
   }
 
   void OnReadError(Error error) {
@@ -266,9 +303,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
     response_.keep_alive(keep_alive_);
     response_.content_length(response.body.size());
     if (!is_head_) response_.body() = std::move(response.body);
-    stream_.expires_after(core_->options.write_timeout);
+    tcp().expires_after(core_->options.write_timeout);
     serializer_.emplace(response_);
-    const auto done = [self = shared_from_this()](Error error, std::size_t) {
+    const auto done = [self = Self()](Error error, std::size_t) {
       self->OnWritten(error);
     };
     if (is_head_) {
@@ -290,10 +327,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Says "no more" and lets the peer read what was sent: a close while its
   // bytes are unread would throw the answer away.
   void FinishWriting() {
-    Error ignored;
-    stream_.socket().shutdown(Tcp::socket::shutdown_send, ignored);
-    stream_.expires_after(std::chrono::seconds(2));
-    Drain(0);
+    tcp().expires_after(std::chrono::seconds(2));
+    if constexpr (std::is_same_v<Stream, TlsStream>) {
+      stream_.async_shutdown([self = Self()](Error) { self->Close(); });
+    } else {
+      Error ignored;
+      tcp().socket().shutdown(Tcp::socket::shutdown_send, ignored);
+      Drain(0);
+    }
   }
   void Drain(std::size_t drained) {
     constexpr std::size_t kMaxDrained = 1 << 20;
@@ -301,25 +342,32 @@ class Connection : public std::enable_shared_from_this<Connection> {
     buffer_.consume(buffer_.size());
     stream_.async_read_some(
         buffer_.prepare(kReadBytes),
-        [self = shared_from_this(), drained](Error error, std::size_t bytes) {
+        [self = Self(), drained](Error error, std::size_t bytes) {
           if (error) return self->Close();
           self->Drain(drained + bytes);
         });
   }
 
-  const std::shared_ptr<Core> core_;
-  beast::tcp_stream stream_;
+  Stream stream_;
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::string_body>> parser_;
   HttpRequest request_;
   http::response<http::string_body> response_;
   std::optional<http::response_serializer<http::string_body>> serializer_;
-  std::optional<std::list<Connection*>::iterator> idle_place_;
   bool keep_alive_ = false;
   bool is_head_ = false;
 };
 
 void AcceptNext(const std::shared_ptr<Core>& core);
+
+std::shared_ptr<Connection> NewConnection(const std::shared_ptr<Core>& core,
+                                          Tcp::socket socket) {
+  if (core->tls.has_value()) {
+    return std::make_shared<HttpConnection<TlsStream>>(core, std::move(socket),
+                                                       *core->tls);
+  }
+  return std::make_shared<HttpConnection<PlainStream>>(core, std::move(socket));
+}
 
 void OnAccept(const std::shared_ptr<Core>& core, Error error,
               Tcp::socket socket) {
@@ -342,7 +390,7 @@ void OnAccept(const std::shared_ptr<Core>& core, Error error,
     socket.shutdown(Tcp::socket::shutdown_both, ignored);
     return AcceptNext(core);
   }
-  std::make_shared<Connection>(core, std::move(socket))->Start();
+  NewConnection(core, std::move(socket))->Start();
   AcceptNext(core);
 }
 
@@ -351,6 +399,27 @@ void AcceptNext(const std::shared_ptr<Core>& core) {
   core->acceptor.async_accept([core](Error error, Tcp::socket socket) {
     OnAccept(core, error, std::move(socket));
   });
+}
+
+absl::Status LoadTls(const TlsFiles& files, Core* core) {
+  if (!files.IsEnabled()) return absl::OkStatus();
+  ssl::context& tls = core->tls.emplace(ssl::context::tls_server);
+  Error error;
+  const auto failed = [&](std::string_view what, const std::string& path) {
+    return absl::InvalidArgumentError(
+        fmt::format("HTTP {}: '{}': {}", what, path, error.message()));
+  };
+  tls.set_options(ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1, error);
+  tls.use_certificate_chain_file(files.certificate, error);
+  if (error) return failed("TLS certificate", files.certificate);
+  tls.use_private_key_file(files.key, ssl::context::pem, error);
+  if (error) return failed("TLS key", files.key);
+  if (files.client_ca.empty()) return absl::OkStatus();
+  tls.load_verify_file(files.client_ca, error);
+  if (error) return failed("TLS client CA", files.client_ca);
+  tls.set_verify_mode(ssl::verify_peer | ssl::verify_fail_if_no_peer_cert,
+                      error);
+  return absl::OkStatus();
 }
 
 absl::Status Listen(Core* core) {
@@ -438,9 +507,11 @@ class HttpServer::Impl {
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(
     const HttpServerOptions& options, HttpFrontend* frontend) {
-  RETURN_IF_ERROR(CheckExposure("HTTP", options.address, /*has_tls=*/false,
-                                options.has_tokens, options.insecure));
+  RETURN_IF_ERROR(CheckExposure("HTTP", options.address,
+                                options.tls.IsEnabled(), options.has_tokens,
+                                options.insecure));
   auto impl = std::make_unique<Impl>(options, frontend);
+  RETURN_IF_ERROR(LoadTls(options.tls, impl->core.get()));
   RETURN_IF_ERROR(Listen(impl->core.get()));
   impl->host = ParseHostPort(options.address)->host;
   Error error;

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "server/rpc/credentials.h"
 
 namespace steadyrun {
 
@@ -51,6 +52,7 @@ struct HttpServerOptions {
   Duration read_timeout{std::chrono::seconds(5)};  // Of one whole request.
   Duration write_timeout{std::chrono::seconds(30)};
   Duration idle_timeout{std::chrono::seconds(60)};  // Between requests.
+  TlsFiles tls;
   bool has_tokens = false;  // For the check of exposure.
   bool insecure = false;    // --insecure: beyond loopback without TLS.
 };

@@ -113,8 +113,8 @@ TEST_F(AgentStreamTest, AcksAreCoalescedAndLeaveWhenDue) {
   EXPECT_EQ(agent->Read()->ack_seq(), 3 + OutgoingQueue::kAckReports);
 
   registry_.Execute(AckReports{LastSession(), {100}});
-  registry_.Execute(AckReports{LastSession(), {101}});
   EXPECT_EQ(agent->Read()->ack_seq(), 100u);
+  registry_.Execute(AckReports{LastSession(), {101}});
   clock_.Advance(OutgoingQueue::kAckInterval);
   registry_.Tick();  // Also when the agent says nothing more.
   EXPECT_EQ(agent->Read()->ack_seq(), 101u);

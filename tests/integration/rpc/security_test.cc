@@ -1,12 +1,9 @@
 // Tokens, certificates and what may listen where.
 
-#include <stdlib.h>
-
-#include <filesystem>
-
 #include "base/digest.h"
 #include "base/file.h"
 #include "spdlog/fmt/fmt.h"
+#include "tests/fakes/test_certificates.h"
 #include "tests/integration/rpc/fixture.h"
 
 namespace steadyrun {
@@ -172,30 +169,10 @@ TEST(GrpcServerTest, SaysWhyItCannotListen) {
 class TlsTest : public RpcTest {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() /
-              ("steadyrun-tls-" + RandomHex64());
-    std::filesystem::create_directory(folder_);
-    const std::string make = fmt::format(
-        "cd '{}' && exec 2>openssl.log && "
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
-        "-keyout ca.key -out ca.crt -subj /CN=test-ca -days 2 && "
-        "for who in server client; do "
-        "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
-        "-keyout $who.key -out $who.csr -subj /CN=$who && "
-        "printf 'subjectAltName=IP:127.0.0.1' > san && "
-        "openssl x509 -req -in $who.csr -CA ca.crt -CAkey ca.key "
-        "-CAcreateserial -out $who.crt -days 2 -extfile san || exit 1; done",
-        folder_.string());
-    ASSERT_EQ(::system(make.c_str()), 0)
-        << ReadFile(Path("openssl.log")).value_or("no log");
+    ASSERT_TRUE(certificates_.IsMade()) << certificates_.Log();
   }
-  void TearDown() override {
-    RpcTest::TearDown();
-    std::filesystem::remove_all(folder_);
-  }
-
   std::string Path(const std::string& name) const {
-    return (folder_ / name).string();
+    return certificates_.Path(name);
   }
   std::shared_ptr<grpc::Channel> TlsChannel(bool with_client_cert) const {
     grpc::SslCredentialsOptions options;
@@ -216,7 +193,7 @@ class TlsTest : public RpcTest {
     return agent.End().error_code();
   }
 
-  std::filesystem::path folder_;
+  TestCertificates certificates_;
 };
 
 TEST_F(TlsTest, OnlyEncryptedCallersGetThrough) {

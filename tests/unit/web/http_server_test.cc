@@ -6,10 +6,13 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <cstdlib>
 #include <memory>
 #include <thread>
 #include <vector>
 
+#include "base/file.h"
+#include "tests/fakes/test_certificates.h"
 #include "tests/unit/web/http_client.h"
 
 namespace steadyrun {
@@ -283,6 +286,40 @@ TEST(HttpServerStartTest, RefusesABusyPortAndAnOpenAddress) {
   options.address = "nonsense";
   EXPECT_EQ(HttpServer::Start(options, &frontend).status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+// With curl, which knows TLS; the bytes of a plain client get no answer.
+TEST(HttpServerTlsTest, OnlyEncryptedClientsAreServed) {
+  const TestCertificates certificates;
+  ASSERT_TRUE(certificates.IsMade()) << certificates.Log();
+  EchoFrontend frontend;
+  HttpServerOptions options;
+  options.address = "127.0.0.1:0";
+  options.tls = {certificates.Path("server.crt"),
+                 certificates.Path("server.key"), ""};
+  const auto server = HttpServer::Start(options, &frontend);
+  ASSERT_TRUE(server.ok()) << server.status();
+  // Two requests over one connection; the second overwrites the body.
+  const std::string get = " --output '" + certificates.Path("body") +
+                          "' https://" + (*server)->Address();
+  ASSERT_EQ(
+      std::system(("curl --silent --show-error --max-time 20 --cacert '" +
+                   certificates.Path("ca.crt") + "'" + get + "/a" + get + "/b")
+                      .c_str()),
+      0);
+  EXPECT_EQ(*ReadFile(certificates.Path("body")), "GET /b 0");
+  HttpClient plain((*server)->Port());
+  plain.Send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_EQ(plain.Read().status, 0);
+
+  options.tls.key = certificates.Path("client.key");
+  EXPECT_THAT(
+      std::string(HttpServer::Start(options, &frontend).status().message()),
+      HasSubstr("TLS key"));
+  options.tls.certificate = certificates.Path("none");
+  EXPECT_THAT(
+      std::string(HttpServer::Start(options, &frontend).status().message()),
+      HasSubstr("TLS certificate"));
 }
 
 TEST(HttpServerStartTest, StopsWithConnectionsOpen) {
