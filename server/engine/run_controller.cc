@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/robust_stats.h"
+#include "server/incident/inhibition.h"
 #include "server/recovery/phase_change.h"
 #include "server/recovery/save_agreement.h"
 #include "server/recovery/time_ledger.h"
@@ -165,7 +166,16 @@ Advanced RunController::OnOrder(OperatorOrdered order, Now now, Outcome* out) {
   order.newest_step = NewestStep();
   order.step_seconds = watch_.Hang().MedianStepSeconds();
   const std::uint64_t save_seq = state_.save_seq;
+  // What the order answers, for the record; an older incident has its own.
+  const std::int64_t incident = std::exchange(state_.open_incident, 0);
+  for (const Incident* open : book_.Open()) {
+    if (EndsAttempt(open->kind) && open->attempt == state_.attempt) {
+      state_.open_incident = open->number;
+      break;
+    }
+  }
   Advanced advanced = Apply(order, now, out);
+  if (!advanced.status.ok()) state_.open_incident = incident;
   if (state_.save_seq != save_seq) {
     saved_.clear();
     save_passed_.reset();

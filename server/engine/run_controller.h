@@ -121,6 +121,10 @@ class RunController {
   void Blame(const Incident& incident, Now now);
   void BookPassedOver(const NodeId& node, Now now, Outcome* out);
   void BookFinalCause(Now now, Outcome* out);
+  // Incidents of an earlier life of this service whose cause is seen to be
+  // gone: the detectors of this life do not know them.
+  void ClearUnconfirmed(IncidentKind kind, const NodeId& node,
+                        const std::string& reason, Now now);
   void CheckNodeLife(const NodeEntry& node, Now now, Outcome* out);
   void CheckRanksShown(const NodeEntry& node, Now now, Outcome* out);
   void CheckForeignAttempt(Now now, Outcome* out);

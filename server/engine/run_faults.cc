@@ -249,6 +249,22 @@ void RunController::BookFinalCause(Now now, Outcome* out) {
 
 // --- What no detector sees.
 
+void RunController::ClearUnconfirmed(IncidentKind kind, const NodeId& node,
+                                     const std::string& reason, Now now) {
+  for (const Incident* open : book_.Open()) {
+    if (open->kind != kind || !unconfirmed_.contains(open->number)) continue;
+    if (!node.empty() && open->culprit.node != node) continue;
+    if (EndsAttempt(kind) && open->attempt != state_.attempt) continue;
+    Clearance clearance;
+    clearance.kind = kind;
+    clearance.run = state_.spec.run;
+    clearance.culprit = open->culprit;
+    clearance.reason = reason;
+    book_.Clear(clearance, now);
+    return;
+  }
+}
+
 void RunController::CheckNodeLife(const NodeEntry& node, Now now,
                                   Outcome* out) {
   for (const NodeRunState& run : node.state.runs) {

@@ -41,6 +41,14 @@ void RunController::OnHeartbeat(const NodeEntry& node, Now now, Outcome* out) {
     }
   }
   CheckNodeLife(node, now, out);
+  if (!unconfirmed_.empty()) {
+    ClearUnconfirmed(IncidentKind::kAgentLost, node.record.node,
+                     node.record.node + " is heard again", now);
+    if (!node.state.spool_full) {
+      ClearUnconfirmed(IncidentKind::kStorage, node.record.node,
+                       node.record.node + " can write its spool", now);
+    }
+  }
   if (is_watched) {
     if (has_advanced) AdvanceSteps(now, out);
     CheckEnd(now, out);
@@ -150,8 +158,21 @@ void RunController::NoteStep(Step step, Now now, Outcome* out) {
   is_soft_dirty_ = true;
   ledger_.Trust(state_.attempt, state_.resume_attempt, state_.resume_step, step,
                 policy_.save.trust_steps);
+  if (!unconfirmed_.empty()) {
+    for (const IncidentKind kind :
+         {IncidentKind::kHang, IncidentKind::kNodeLost,
+          IncidentKind::kStartFailed}) {
+      ClearUnconfirmed(kind, "", "the run goes on", now);
+    }
+  }
   if (step > state_.max_step_at_start && IsLive(state_.phase)) {
     book_.Recover(state_.attempt, step, now);
+    const Incident* answered = book_.Find(state_.open_incident);
+    if (state_.open_incident != 0 &&
+        (answered == nullptr || answered->state != IncidentState::kOpen)) {
+      state_.open_incident = 0;
+      is_dirty_ = true;
+    }
   }
 }
 
@@ -219,6 +240,13 @@ RunController::Taken RunController::OnShard(const NodeEntry& node,
 void RunController::OnCheckpointVerified(const Checkpoint& checkpoint, Now now,
                                          Outcome* out) {
   watch_.ObserveCheckpointComplete(checkpoint.attempt, checkpoint.step, now);
+  for (const IncidentKind kind :
+       {IncidentKind::kCheckpointBad, IncidentKind::kCheckpointOverdue}) {
+    ClearUnconfirmed(kind, "",
+                     fmt::format("the checkpoint of step {} is complete",
+                                 checkpoint.step.value),
+                     now);
+  }
   ChargeCheckpoint(&state_, checkpoint.step, checkpoint.save_seconds);
   is_soft_dirty_ = true;
   out->log.push_back(fmt::format(

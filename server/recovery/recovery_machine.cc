@@ -205,10 +205,11 @@ Readiness JudgeReadiness(const NodeAssignment& assignment,
                          const RunState& state,
                          const RecoveryContext& context) {
   const NodeFacts* facts = context.cluster.Find(assignment.node);
-  if (facts == nullptr || facts->state == nullptr) return Readiness::kUnfit;
-  if (!facts->is_connected) {
+  // After a restart of the service, nodes are not heard yet.
+  if (facts == nullptr || facts->state == nullptr || !facts->is_connected) {
     const bool is_gone =
-        !context.cluster.is_settling && facts->silence >= kPatienceBeforeStart;
+        !context.cluster.is_settling &&
+        (facts == nullptr || facts->silence >= kPatienceBeforeStart);
     return is_gone ? Readiness::kUnfit : Readiness::kNotYet;
   }
   if (facts->state->boot_id != assignment.boot_id) return Readiness::kUnfit;

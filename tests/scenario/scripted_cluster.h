@@ -77,6 +77,8 @@ class ScriptedCluster {
 
   // What was said since the last call, one line each.
   std::string TakeTranscript();
+  // Puts text of a reader's question at its place among what was said.
+  void Show(const std::string& text) { transcript_ += text; }
   // Lines for people: the run's view, incidents, time ledger.
   std::string DescribeRun() const;
   std::string DescribeIncidents() const;
@@ -107,7 +109,7 @@ class ScriptedCluster {
   void SendUnacked(Node& node);
   void Train();
   void CompleteStep();
-  void SaveStep(bool is_commanded);
+  void SaveStep(bool is_own);
   void ExitRank(Node& node, RankState& rank, ExitStatus exit,
                 const std::string& error, bool is_secondary, bool by_agent);
   void KillPeersOf(std::int32_t rank);

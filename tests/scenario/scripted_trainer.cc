@@ -199,7 +199,7 @@ void ScriptedCluster::CompleteStep() {
   }
   const bool is_own =
       trainer_.save_every > 0 && step > 0 && step % trainer_.save_every == 0;
-  if (is_own || is_commanded) SaveStep(is_commanded);
+  if (is_own || is_commanded) SaveStep(is_own);
   if (spec_.target_steps > 0 && step == spec_.target_steps - 1) {
     for (auto& [name, node] : nodes_) {
       for (NodeRunState& run : node->state.runs) {
@@ -214,13 +214,15 @@ void ScriptedCluster::CompleteStep() {
   }
 }
 
-void ScriptedCluster::SaveStep(bool is_commanded) {
+// On their own all ranks save; on command those that have the word for it.
+void ScriptedCluster::SaveStep(bool is_own) {
   ready_at_ += FromSeconds(trainer_.save_seconds);
-  bool then_stop = false;
-  for (const auto& [name, word] : words_) {
-    then_stop |= is_commanded && word.then_stop;
-  }
   for (auto& [name, node] : nodes_) {
+    const auto word = words_.find(name);
+    const bool has_word = word != words_.end() && word->second.step == step_ &&
+                          !trainer_.ignores_save;
+    const bool then_stop = has_word && word->second.then_stop;
+    if (!is_own && !has_word) continue;
     for (NodeRunState& run : node->state.runs) {
       for (RankState& rank : run.ranks) {
         if (rank.attempt != training_) continue;
