@@ -162,8 +162,8 @@ void AgentStream::WriteIfDue(MonoTime now) {
 }
 
 void AgentStream::OnWriteDone(bool ok) {
-  const MonoTime now = backend_.clock->MonoNow();
   absl::MutexLock lock(&mutex_);
+  const MonoTime now = backend_.clock->MonoNow();
   is_writing_ = false;
   if (is_closed_) {
     Finish(final_status_);
