@@ -271,7 +271,18 @@ void Invariants::CheckAutomaticStop(const RunState& before,
     return;
   }
   pending_restarts_.insert({before.spec.run, before.attempt});
+  const bool has_decision =
+      std::ranges::any_of(outcome.changes, [&](const Change& change) {
+        const auto* decision = std::get_if<Decision>(&change);
+        return decision != nullptr && decision->run == before.spec.run &&
+               !decision->reason.empty();
+      });
+  if (!has_decision) {
+    Violate("S14", "an automatic restart without a decision and its reason");
+  }
   const IncidentKind kind = after.restarts.back().kind;
+  // A new boot_id is a fact for ever, whoever else is silent.
+  if (after.restarts.back().signature == "rebooted") return;
   if (kind == IncidentKind::kNodeLost || kind == IncidentKind::kHang) {
     const auto nodes = static_cast<int>(before.placement.size());
     const int silent = SilentNodes(before, kSilent);
@@ -285,15 +296,6 @@ void Invariants::CheckAutomaticStop(const RunState& before,
         context_.now() - late_tick_ < kSettle) {
       Violate("S12", "node_lost while the service settles");
     }
-  }
-  const bool has_decision =
-      std::ranges::any_of(outcome.changes, [&](const Change& change) {
-        const auto* decision = std::get_if<Decision>(&change);
-        return decision != nullptr && decision->run == before.spec.run &&
-               !decision->reason.empty();
-      });
-  if (!has_decision) {
-    Violate("S14", "an automatic restart without a decision and its reason");
   }
 }
 

@@ -126,6 +126,13 @@ void Invariants::CheckCommittedRun(const RunState& before,
   // Decided on, and now it stands: it counts against the budget.
   if (pending_restarts_.erase({after.spec.run, before.attempt}) > 0) {
     CountRestart(after.spec.run);
+  } else if (before.phase == RunPhase::kStopping &&
+             before.after_stop == AfterStop::kRestart &&
+             after.attempt == before.attempt &&
+             after.after_stop == AfterStop::kHalt &&
+             after.restarts.size() < before.restarts.size()) {
+    // Better evidence turned it into a halt before anything was started.
+    restarts_[after.spec.run].pop_back();
   }
   if (before.phase == RunPhase::kStopping &&
       before.placement.size() == after.placement.size()) {
