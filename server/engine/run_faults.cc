@@ -80,7 +80,8 @@ void RunController::RespondToCondition(const Incident& incident, Now now,
   if (kind.mode == Mode::kAdvise) {
     out->effects.push_back(
         Page{state_.spec.run, incident.number,
-             fmt::format("{}; advised: {}", incident.reason, name)});
+             fmt::format("run {}: {} Advised: {}", state_.spec.run,
+                         incident.reason, name)});
   }
 }
 
@@ -115,7 +116,8 @@ void RunController::DecideOn(const Incident& incident, Now now, Outcome* out) {
     if (kind.mode == Mode::kAdvise) {
       out->effects.push_back(
           Page{state_.spec.run, incident.number,
-               fmt::format("{}; advised: {}", incident.reason, would)});
+               fmt::format("run {}: {} Advised: {}", state_.spec.run,
+                           incident.reason, would)});
     }
     return;
   }

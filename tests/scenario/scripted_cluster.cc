@@ -273,8 +273,6 @@ void ScriptedCluster::Heartbeat(Node& node) {
   });
 }
 
-void ScriptedCluster::HeartbeatSoon(Node& node) { Heartbeat(node); }
-
 void ScriptedCluster::Report(Node& node, ReportBody body) {
   steadyrun::Report report{ReportSeq{node.next_seq++}, std::move(body)};
   node.unacked.push_back(report);
@@ -301,97 +299,110 @@ void ScriptedCluster::Obey(Node& node, const Command& command) {
     Tell("     lost: " + command.command_id);
     return;
   }
-  CommandResult result{command.command_id,    command.run, command.attempt,
-                       CommandOutcome::kDone, "",          {}};
   if (command.boot_id != node.state.boot_id) {
-    result.outcome = CommandOutcome::kBootMismatch;
-    Report(node, result);
+    Answer(node, command, CommandOutcome::kBootMismatch);
     return;
   }
-  NodeRunState* run = node.FindRun(command.run);
-  if (run == nullptr) {
+  if (node.FindRun(command.run) == nullptr) {
     node.state.runs.push_back({command.run, {}, {}, {}});
-    run = &node.state.runs.back();
   }
+  NodeRunState& run = *node.FindRun(command.run);
   if (std::holds_alternative<StopCommand>(command.body)) {
-    run->floor = std::max(run->floor, command.attempt);
-    for (RankState& rank : run->ranks) {
-      if (rank.life != RankLife::kExited && rank.attempt < run->floor) {
+    run.floor = std::max(run.floor, command.attempt);
+    for (RankState& rank : run.ranks) {
+      if (rank.life != RankLife::kExited && rank.attempt < run.floor) {
         ExitRank(node, rank, {0, SIGKILL}, "", false, /*by_agent=*/true);
       }
     }
-    HeartbeatSoon(node);
+    Heartbeat(node);
   } else if (const auto* start = std::get_if<StartCommand>(&command.body)) {
-    if (node.refuses_start) {
-      result.outcome = CommandOutcome::kRefused;
-      result.message = "the program is not on the allow-list";
-      Report(node, result);
-      return;
-    }
-    if (command.attempt != run->floor || command.attempt <= run->started) {
-      result.outcome = CommandOutcome::kStaleAttempt;
-      Report(node, result);
-      return;
-    }
-    run->started = command.attempt;
-    run->ranks.clear();
-    for (const RankStart& rank : start->ranks) {
-      RankState state;
-      state.rank = rank.rank;
-      state.local_rank = rank.local_rank;
-      state.attempt = command.attempt;
-      state.life = RankLife::kAlive;
-      state.pid = 1000 + rank.rank.value;
-      node.progressed[rank.rank.value] = now_;
-      node.stopped[rank.rank.value] = false;
-      run->ranks.push_back(state);
-    }
-    training_ = command.attempt;
-    step_ = start->resume_step.value;
-    ready_at_ = now_ + FromSeconds(trainer_.startup_seconds);
-    words_.clear();
-    HeartbeatSoon(node);
-    if (trainer_.fails_to_start) {
-      Later(std::chrono::milliseconds(300),
-            [this, n = &node, run_id = command.run] {
-              NodeRunState* r = n->FindRun(run_id);
-              for (RankState& rank : r->ranks) {
-                if (rank.life != RankLife::kExited) {
-                  ExitRank(*n, rank, {1, 0},
-                           "ImportError: no module named model", false, false);
-                }
-              }
-            });
-    }
+    ObeyStart(node, run, command, *start);
   } else if (const auto* verify = std::get_if<VerifyCommand>(&command.body)) {
-    for (const ShardRef& shard : verify->shards) {
-      ShardCheck check{shard.rank, shard.path, true, ""};
-      for (const auto& [key, error] : bad_files_) {
-        const std::string part =
-            fmt::format("attempt-{}/step-{}/", key.second, key.first);
-        if (shard.path.find(part) != std::string::npos) {
-          check.ok = false;
-          check.error = error;
-        }
-      }
-      result.checks.push_back(check);
-    }
-    Later(std::chrono::milliseconds(20),
-          [this, n = &node, r = std::move(result)] { Report(*n, r); });
+    ObeyVerify(node, command, *verify);
   } else if (const auto* save = std::get_if<SaveCommand>(&command.body)) {
-    if (step_ >= save->step.value) {
-      result.outcome = CommandOutcome::kMissed;
-    } else {
+    const bool is_missed = step_ >= save->step.value;
+    if (!is_missed) {
       words_[node.state.node] = {save->step.value, save->save_seq,
                                  save->then_stop};
     }
-    Report(node, result);
+    Answer(node, command,
+           is_missed ? CommandOutcome::kMissed : CommandOutcome::kDone);
   } else {
     std::erase_if(node.state.runs, [&command](const NodeRunState& r) {
       return r.run == command.run;
     });
-    HeartbeatSoon(node);
+    Heartbeat(node);
   }
+}
+
+void ScriptedCluster::Answer(Node& node, const Command& command,
+                             CommandOutcome outcome,
+                             const std::string& message) {
+  Report(node, CommandResult{command.command_id,
+                             command.run,
+                             command.attempt,
+                             outcome,
+                             message,
+                             {}});
+}
+
+void ScriptedCluster::ObeyStart(Node& node, NodeRunState& run,
+                                const Command& command,
+                                const StartCommand& start) {
+  if (node.refuses_start) {
+    Answer(node, command, CommandOutcome::kRefused,
+           "the program is not on the allow-list");
+    return;
+  }
+  if (command.attempt != run.floor || command.attempt <= run.started) {
+    Answer(node, command, CommandOutcome::kStaleAttempt);
+    return;
+  }
+  run.started = command.attempt;
+  run.ranks.clear();
+  for (const RankStart& rank : start.ranks) {
+    RankState state;
+    state.rank = rank.rank;
+    state.local_rank = rank.local_rank;
+    state.attempt = command.attempt;
+    state.life = RankLife::kAlive;
+    state.pid = 1000 + rank.rank.value;
+    node.progressed[rank.rank.value] = now_;
+    node.stopped[rank.rank.value] = false;
+    run.ranks.push_back(state);
+  }
+  training_ = command.attempt;
+  step_ = start.resume_step.value;
+  ready_at_ = now_ + FromSeconds(trainer_.startup_seconds);
+  words_.clear();
+  Heartbeat(node);
+  if (!trainer_.fails_to_start) return;
+  Later(std::chrono::milliseconds(300), [this, n = &node, r = command.run] {
+    for (RankState& rank : n->FindRun(r)->ranks) {
+      if (rank.life == RankLife::kExited) continue;
+      ExitRank(*n, rank, {1, 0}, "ImportError: no module named model", false,
+               false);
+    }
+  });
+}
+
+void ScriptedCluster::ObeyVerify(Node& node, const Command& command,
+                                 const VerifyCommand& verify) {
+  CommandResult result{command.command_id,    command.run, command.attempt,
+                       CommandOutcome::kDone, "",          {}};
+  for (const ShardRef& shard : verify.shards) {
+    ShardCheck check{shard.rank, shard.path, true, ""};
+    for (const auto& [key, error] : bad_files_) {
+      const std::string part =
+          fmt::format("attempt-{}/step-{}/", key.second, key.first);
+      if (shard.path.find(part) == std::string::npos) continue;
+      check.ok = false;
+      check.error = error;
+    }
+    result.checks.push_back(check);
+  }
+  Later(std::chrono::milliseconds(20),
+        [this, n = &node, r = std::move(result)] { Report(*n, r); });
 }
 
 // --- People.

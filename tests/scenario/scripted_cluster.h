@@ -103,12 +103,20 @@ class ScriptedCluster {
   void Note(const Change& change);
   void Tell(const std::string& line);
   void Obey(Node& node, const Command& command);
+  void ObeyStart(Node& node, NodeRunState& run, const Command& command,
+                 const StartCommand& start);
+  void ObeyVerify(Node& node, const Command& command,
+                  const VerifyCommand& verify);
+  void Answer(Node& node, const Command& command, CommandOutcome outcome,
+              const std::string& message = "");
   void Heartbeat(Node& node);
-  void HeartbeatSoon(Node& node);
   void Report(Node& node, ReportBody body);
   void SendUnacked(Node& node);
   void Train();
   void CompleteStep();
+  bool BeginLongPhase(std::int64_t step);
+  void ReportStep(std::int64_t step, bool is_nan);
+  void FinishRanks(std::int64_t step);
   void SaveStep(bool is_own);
   void ExitRank(Node& node, RankState& rank, ExitStatus exit,
                 const std::string& error, bool is_secondary, bool by_agent);

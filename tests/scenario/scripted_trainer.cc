@@ -50,7 +50,7 @@ void ScriptedCluster::ExitRank(Node& node, RankState& rank, ExitStatus exit,
   report.is_secondary = is_secondary;
   report.signature = error.substr(0, error.find(':'));
   Report(node, report);
-  HeartbeatSoon(node);
+  Heartbeat(node);
 }
 
 // The others lose their connections, unless they cannot run themselves.
@@ -138,23 +138,7 @@ void ScriptedCluster::Train() {
 
 void ScriptedCluster::CompleteStep() {
   const std::int64_t step = step_ + 1;
-  auto long_phase = trainer_.long_phases.find(step);
-  if (long_phase != trainer_.long_phases.end()) {
-    // Once; then the step itself.
-    const auto [phase, seconds] = long_phase->second;
-    trainer_.long_phases.erase(long_phase);
-    ready_at_ = now_ + FromSeconds(seconds);
-    for (auto& [name, node] : nodes_) {
-      for (NodeRunState& run : node->state.runs) {
-        for (RankState& rank : run.ranks) {
-          rank.phase = phase;
-          ++rank.phase_seq;
-          node->progressed[rank.rank.value] = now_;
-        }
-      }
-    }
-    return;
-  }
+  if (BeginLongPhase(step)) return;
   auto raises = trainer_.raises_at.find(step);
   if (raises != trainer_.raises_at.end()) {
     FailRank(raises->second, "ValueError: bad sample in batch");
@@ -165,6 +149,39 @@ void ScriptedCluster::CompleteStep() {
   const bool is_nan =
       trainer_.nan_always.contains(step) ||
       (trainer_.nan_once.contains(step) && nan_done_.insert(step).second);
+  ReportStep(step, is_nan);
+  bool is_commanded = false;
+  for (const auto& [name, word] : words_) {
+    is_commanded |= word.step == step && !trainer_.ignores_save;
+  }
+  const bool is_own =
+      trainer_.save_every > 0 && step > 0 && step % trainer_.save_every == 0;
+  if (is_own || is_commanded) SaveStep(is_own);
+  if (spec_.target_steps > 0 && step == spec_.target_steps - 1) {
+    FinishRanks(step);
+  }
+}
+
+// A declared phase before this step, once; then the step itself.
+bool ScriptedCluster::BeginLongPhase(std::int64_t step) {
+  auto it = trainer_.long_phases.find(step);
+  if (it == trainer_.long_phases.end()) return false;
+  const auto [phase, seconds] = it->second;
+  trainer_.long_phases.erase(it);
+  ready_at_ = now_ + FromSeconds(seconds);
+  for (auto& [name, node] : nodes_) {
+    for (NodeRunState& run : node->state.runs) {
+      for (RankState& rank : run.ranks) {
+        rank.phase = phase;
+        ++rank.phase_seq;
+        node->progressed[rank.rank.value] = now_;
+      }
+    }
+  }
+  return true;
+}
+
+void ScriptedCluster::ReportStep(std::int64_t step, bool is_nan) {
   for (auto& [name, node] : nodes_) {
     StepBlock block;
     block.run = spec_.run;
@@ -193,22 +210,16 @@ void ScriptedCluster::CompleteStep() {
     block.values.insert(block.values.end(), block.ranks.size(), 1.0F);
     Report(*node, block);
   }
-  bool is_commanded = false;
-  for (const auto& [name, word] : words_) {
-    is_commanded |= word.step == step && !trainer_.ignores_save;
-  }
-  const bool is_own =
-      trainer_.save_every > 0 && step > 0 && step % trainer_.save_every == 0;
-  if (is_own || is_commanded) SaveStep(is_own);
-  if (spec_.target_steps > 0 && step == spec_.target_steps - 1) {
-    for (auto& [name, node] : nodes_) {
-      for (NodeRunState& run : node->state.runs) {
-        for (RankState& rank : run.ranks) {
-          if (rank.attempt != training_) continue;
-          Report(*node, RankFinished{spec_.run, training_, rank.rank,
-                                     steadyrun::Step{step}, "c0ffee"});
-          ExitRank(*node, rank, {0, 0}, "", false, false);
-        }
+}
+
+void ScriptedCluster::FinishRanks(std::int64_t step) {
+  for (auto& [name, node] : nodes_) {
+    for (NodeRunState& run : node->state.runs) {
+      for (RankState& rank : run.ranks) {
+        if (rank.attempt != training_) continue;
+        Report(*node, RankFinished{spec_.run, training_, rank.rank,
+                                   steadyrun::Step{step}, "c0ffee"});
+        ExitRank(*node, rank, {0, 0}, "", false, false);
       }
     }
   }
