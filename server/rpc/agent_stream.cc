@@ -95,6 +95,11 @@ absl::Status AgentStream::HandleHello() {
                                            Role::kAgent)
             : backend_.tokens->CheckToken(hello.token, Role::kAgent);
     RETURN_IF_ERROR(who.status());
+    if (!who->name.empty() && who->name != hello.state.node) {
+      return absl::PermissionDeniedError(
+          fmt::format("this token is for node '{}', the Hello names '{}'",
+                      who->name, hello.state.node));
+    }
   }
   hello.token.clear();  // Has done its duty; it shall not get into a dump.
   hello_ = hello.state;

@@ -139,9 +139,9 @@ absl::StatusOr<TokenSet> TokenSet::Parse(std::string_view text,
     }
     if (words.size() > 3) return bad("more than three words");
     if (set.entries_.size() >= kMaxTokens) return bad("too many tokens");
-    set.entries_.push_back(
-        {std::string(words[1]),
-         {*role, std::string(words.size() > 2 ? words[2] : words[0])}});
+    std::string_view name = words.size() > 2 ? words[2] : words[0];
+    if (*role == Role::kAgent && words.size() == 2) name = "";
+    set.entries_.push_back({std::string(words[1]), {*role, std::string(name)}});
   }
   if (set.entries_.empty()) {
     return absl::InvalidArgumentError(fmt::format(

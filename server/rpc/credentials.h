@@ -32,7 +32,7 @@ std::string_view RoleName(Role role);
 // Who a caller is, as far as a token tells.
 struct Principal {
   Role role = Role::kOperator;
-  std::string name;  // Empty without tokens.
+  std::string name;  // Empty without tokens, and for an agent of any node.
 };
 
 // The tokens that are accepted, kept only as SHA-256. Immutable: thread-safe.
@@ -41,8 +41,9 @@ class TokenSet {
   TokenSet() = default;  // No tokens: everybody may do everything.
 
   // One token a line: "role sha256-of-the-token name", role being viewer,
-  // operator or agent; blank lines and # comments are skipped. Errors name
-  // file and line.
+  // operator or agent; blank lines and # comments are skipped. An operator's
+  // name goes into the audit table; an agent's token with a name is good for
+  // the node of that name only. Errors name file and line.
   static absl::StatusOr<TokenSet> Load(const std::string& path);
   static absl::StatusOr<TokenSet> Parse(std::string_view text,
                                         std::string_view file_name);

@@ -11,11 +11,12 @@ namespace {
 
 using ::testing::HasSubstr;
 
-TokenSet ThreeTokens() {
+TokenSet TestTokens() {
   const std::string text = fmt::format(
-      "# role sha256 name\nagent {} racks\n\nviewer {}\noperator {} ada\n",
+      "# role sha256 name\nagent {}\n\nviewer {}\noperator {} ada\n"
+      "agent {} n7\n",
       Sha256Hex("agent-token"), Sha256Hex("viewer-token"),
-      Sha256Hex("operator-token"));
+      Sha256Hex("operator-token"), Sha256Hex("token-of-n7"));
   return *TokenSet::Parse(text, "tokens");
 }
 
@@ -44,7 +45,7 @@ class TokenTest : public RpcTest {
 };
 
 TEST_F(TokenTest, AgentsNeedAnAgentsToken) {
-  StartServer(ThreeTokens());
+  StartServer(TestTokens());
   struct Case {
     std::string in_hello;
     std::string in_metadata;
@@ -74,8 +75,21 @@ TEST_F(TokenTest, AgentsNeedAnAgentsToken) {
   for (const auto& one : connected) EXPECT_EQ(one.hello.token, "");
 }
 
+TEST_F(TokenTest, ATokenOfOneNodeDoesNotSpeakForAnother) {
+  StartServer(TestTokens());
+  TestAgent other(Channel(), "token-of-n7");
+  ASSERT_TRUE(other.Write(HelloOf("n1")));
+  const grpc::Status status = other.End();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_THAT(status.error_message(), HasSubstr("for node 'n7'"));
+  TestAgent own(Channel(), "token-of-n7");
+  ASSERT_TRUE(own.Write(HelloOf("n7")));
+  ASSERT_TRUE(sink_.WaitFor<AgentConnected>(1));
+  EXPECT_EQ(sink_.All<AgentConnected>()[0].hello.state.node, "n7");
+}
+
 TEST_F(TokenTest, RolesAllowWhatTheySay) {
-  StartServer(ThreeTokens());
+  StartServer(TestTokens());
   sink_.SetHook([this](const Event& event) {
     if (const auto* action = std::get_if<ActionRequested>(&event)) {
       ReplyToOperator reply;
