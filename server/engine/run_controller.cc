@@ -74,7 +74,7 @@ void RunController::RestoreIncident(const Incident& incident, Now now) {
       incident.attempt == state_.attempt) {
     // The stop is its answer.
     handled_[incident.number] = {incident.kind, incident.culprit,
-                                 incident.step};
+                                 incident.step, incident.signature};
   }
 }
 

@@ -80,6 +80,7 @@ class RunController {
     IncidentKind kind;
     Culprit culprit;
     Step step;
+    std::string signature;  // Known later than the exit itself.
     friend bool operator==(const HandledCause&, const HandledCause&) = default;
   };
 

@@ -92,7 +92,8 @@ void RunController::Decide(Now now, Outcome* out) {
   for (const Incident* open : book_.Open()) {
     if (!EndsAttempt(open->kind) || open->attempt != state_.attempt) continue;
     if (unconfirmed_.contains(open->number)) continue;
-    const HandledCause cause{open->kind, open->culprit, open->step};
+    const HandledCause cause{open->kind, open->culprit, open->step,
+                             open->signature};
     auto it = handled_.find(open->number);
     if (it != handled_.end() && it->second == cause) continue;
     if (!MayAct(*open, now)) continue;
@@ -229,7 +230,8 @@ void RunController::BookFinalCause(Now now, Outcome* out) {
     if (!EndsAttempt(open->kind) || open->attempt != stopped) continue;
     Blame(*open, now);
     // The stop has answered those that became known, or known better, in it.
-    handled_[open->number] = {open->kind, open->culprit, open->step};
+    handled_[open->number] = {open->kind, open->culprit, open->step,
+                              open->signature};
     if (state_.after_stop == AfterStop::kRestart) {
       if (open->kind == IncidentKind::kNodeLost) {
         book_.SetRemediation(open->number, "replace_node");

@@ -154,8 +154,9 @@ class CutAgentTest(ReportTest):
 
 class CorruptCheckpointTest(ReportTest):
     def test_a_damaged_checkpoint_is_told_and_nothing_is_stopped(self):
-        script = fault("corrupt_checkpoint", step=45)
-        with Scenario(script, steps=240) as scenario:
+        # Agents look at their newest shards every five seconds.
+        script = fault("corrupt_checkpoint", step=110)
+        with Scenario(script, steps=300, checkpoint_every=100) as scenario:
             report = scenario.run()
             self.check_undisturbed(scenario, report, "checkpoint_bad")
             self.assertTrue(
@@ -163,7 +164,13 @@ class CorruptCheckpointTest(ReportTest):
             )
             self.assertIn("distrusted", [
                 checkpoint["state"] for checkpoint in report["checkpoints"]
-                if checkpoint["step"] == 40
+                if checkpoint["step"] == 100
+            ])
+            # Another one was ordered at once.
+            self.assertTrue([
+                checkpoint for checkpoint in report["checkpoints"]
+                if 100 < checkpoint["step"] < 300
+                and checkpoint["step"] != 200
             ])
 
     def test_the_next_older_one_is_taken(self):

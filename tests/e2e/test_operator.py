@@ -89,7 +89,7 @@ class OperatorTest(ReportTest):
             scenario.wait_phase("completed")
             self.check_completed(scenario, scenario.report())
             self.check_audit(scenario, "restart", 1)
-            self.check_audit(scenario, "rollback", 1)
+            self.check_audit(scenario, "rollback to step 40", 1)
 
     def test_rollback_to_what_is_not_there_is_refused(self):
         with Scenario(spares=0, steps=120) as scenario:

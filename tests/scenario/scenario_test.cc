@@ -113,6 +113,7 @@ class Script {
     trainer.save_seconds =
         std::stod(line.Get("save", std::to_string(trainer.save_seconds)));
     trainer.ignores_save = line.Number("ignores_save", 0) != 0;
+    trainer.says_late = line.Number("says_late", 0) != 0;
     trainer.fails_to_start = line.Number("fails_to_start", 0) != 0;
     if (!line.Get("nan_once", "").empty()) {
       trainer.nan_once.insert(line.Number("nan_once", 0));

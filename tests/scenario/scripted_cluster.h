@@ -57,6 +57,9 @@ class ScriptedCluster {
     std::set<std::int64_t> nan_always;               // Whenever it is done.
     std::map<std::int64_t, std::int32_t> raises_at;  // Step -> rank.
     bool ignores_save = false;
+    // The report of an exit, with its reason, comes after the heartbeat that
+    // shows it: as with an agent that still reads the log of the dead.
+    bool says_late = false;
     bool fails_to_start = false;
   };
   Trainer& Settings() { return trainer_; }

@@ -49,8 +49,9 @@ void ScriptedCluster::ExitRank(Node& node, RankState& rank, ExitStatus exit,
   report.error = error;
   report.is_secondary = is_secondary;
   report.signature = error.substr(0, error.find(':'));
-  Report(node, report);
+  if (!trainer_.says_late) Report(node, report);
   Heartbeat(node);
+  if (trainer_.says_late) Report(node, report);
 }
 
 // The others lose their connections, unless they cannot run themselves.
