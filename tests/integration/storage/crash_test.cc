@@ -68,7 +68,7 @@ std::int64_t RunAndKill(const StoreOptions& options, int commits,
        i < commits && ::read(pipe_fds[0], &n, sizeof(n)) == sizeof(n); ++i) {
     told = n;
   }
-  ::usleep(delay);  // Into the middle of a commit, not to wait for anything.
+  ::usleep(delay);  // Pace: into the middle of a commit.
   ::kill(child, SIGKILL);
   while (::read(pipe_fds[0], &n, sizeof(n)) == sizeof(n)) told = n;
   ::close(pipe_fds[0]);

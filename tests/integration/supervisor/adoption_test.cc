@@ -40,7 +40,7 @@ class AdoptionTest : public SupervisorTest {
       doomed->Spawn(spawn, "", OwnEnvironment(), 1);
       for (;;) {
         doomed->Poll(Time());
-        ::usleep(1000);
+        ::usleep(1000);  // Pace: as the agent polls.
       }
     }
     // The rank may be quicker than its shim's record of it.
