@@ -49,6 +49,25 @@ std::string Clean(std::string_view text, std::size_t max) {
   return clean.substr(0, end) + "...";
 }
 
+// `text` in lines of kWidth behind `indent`, broken at spaces; what does not
+// fit in kMaxLines is cut.
+std::string Wrapped(std::string_view text, std::string_view indent) {
+  constexpr int kMaxLines = 4;
+  const std::size_t width = kWidth - indent.size();
+  std::string rest = Clean(text, width * kMaxLines);
+  std::string out;
+  for (int line = 1; !rest.empty(); ++line) {
+    std::size_t end = rest.size();
+    if (end > width && line < kMaxLines) {
+      end = rest.rfind(' ', width);
+      if (end == std::string::npos || end == 0) end = width;
+    }
+    out += fmt::format("{}{}\n", indent, Clean(rest.substr(0, end), width));
+    rest.erase(0, rest.find_first_not_of(' ', end));
+  }
+  return out;
+}
+
 std::string Repeat(std::string_view text, int count) {
   std::string out;
   for (int i = 0; i < count; ++i) out += text;
@@ -61,11 +80,11 @@ std::string Plural(std::int64_t count, std::string_view one,
 }
 
 void RenderHead(const StabilityReport& report, std::string* out) {
-  *out += fmt::format("Stability report  run {}  {}\n", report.run,
+  *out += fmt::format("Stability report of run {}: {}\n", report.run,
                       RunPhaseName(report.phase));
   *out += Repeat("=", kWidth) + "\n";
   if (report.phase == RunPhase::kHalted || report.phase == RunPhase::kStopped) {
-    *out += fmt::format("{}\n", Clean(report.phase_reason, kWidth));
+    *out += Wrapped(report.phase_reason, "");
   }
   const std::string steps =
       report.target_steps > 0
@@ -138,7 +157,7 @@ void RenderIncidents(const StabilityReport& report, std::string* out) {
         is_recovered ? Seconds(ToSeconds(incident.recovery_time))
                      : std::string(IncidentStateName(incident.state)),
         incident.steps_lost, Clean(incident.remediation, 14));
-    *out += fmt::format("      {}\n", Clean(incident.reason, kWidth - 6));
+    *out += Wrapped(incident.reason, "      ");
   }
 }
 
@@ -162,11 +181,10 @@ void RenderCheckpoints(const StabilityReport& report, std::string* out) {
                       static_cast<double>(bytes) / (1 << 20));
   for (const Checkpoint& checkpoint : report.checkpoints) {
     if (checkpoint.state != CheckpointState::kDistrusted) continue;
-    *out += Clean(fmt::format("  step {} of attempt {} is distrusted: {}",
-                              checkpoint.step.value, checkpoint.attempt.value,
-                              checkpoint.reason),
-                  kWidth) +
-            "\n";
+    *out += Wrapped(fmt::format("step {} of attempt {} is distrusted: {}",
+                                checkpoint.step.value, checkpoint.attempt.value,
+                                checkpoint.reason),
+                    "  ");
   }
 }
 
