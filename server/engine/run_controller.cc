@@ -73,8 +73,8 @@ void RunController::RestoreIncident(const Incident& incident, Now now) {
   if (state_.phase == RunPhase::kStopping &&
       incident.attempt == state_.attempt) {
     // The stop is its answer.
-    handled_[incident.number] = {incident.kind, incident.culprit,
-                                 incident.step, incident.signature};
+    handled_[incident.number] = {incident.kind, incident.culprit, incident.step,
+                                 incident.signature};
   }
 }
 
