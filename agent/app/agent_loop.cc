@@ -31,6 +31,9 @@ constexpr Duration kIdlePoll = milliseconds(100);
 constexpr Duration kMetricsInterval = seconds(10);
 constexpr Duration kTrimInterval = seconds(10);
 constexpr Duration kFirstTrim = seconds(3);
+// An agent that was stopped (SIGSTOP, a frozen machine) for longer finds
+// orders in its socket that may be long out of date.
+constexpr Duration kStoodStill = seconds(3);
 // A turn that took longer is worth a line: something held the loop up.
 constexpr Duration kSlowTurn = seconds(1);
 
@@ -83,8 +86,26 @@ void AgentLoop::Wait(int stop_fd) {
             .ranks = (fds[4].revents & POLLIN) != 0};
 }
 
+// Orders are for now. What waited in the socket while this process stood still
+// is left there: the server derives it again for a new stream, if it still
+// holds.
+void AgentLoop::NoticeStandstill() {
+  const Duration gap = now_.mono - std::exchange(last_turn_, now_.mono);
+  if (gap < kStoodStill || gap == now_.mono.time_since_epoch()) return;
+  const std::string reason = fmt::format(
+      "this agent stood still for {:.1f} s, so that orders on the stream may "
+      "be "
+      "old",
+      ToSeconds(gap));
+  Log({reason});
+  link_->Close(reason);
+  flow_->Reset();
+  Tell(StreamClosed{reason});
+}
+
 void AgentLoop::Turn() {
   now_ = clock_.Both();
+  NoticeStandstill();
   if (ready_.disk) TakeDisk();
   if (ready_.shards) TakeShards();
   TakeRanks();

@@ -44,6 +44,7 @@ class AgentLoop {
   void Wait(int stop_fd);
   Duration WaitTime(MonoTime now) const;
   void Turn();
+  void NoticeStandstill();
   void TakeLink();
   void TakeDisk();
   void TakeRanks();
@@ -77,6 +78,7 @@ class AgentLoop {
   MonoTime last_steps_;  // When steps were last read.
   Duration step_gap_{};  // Between the last two such times.
   MonoTime turn_started_;
+  MonoTime last_turn_;
   bool is_stopping_ = false;
   bool has_told_leftovers_ = false;
   // Which descriptors are readable in this turn.

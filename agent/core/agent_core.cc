@@ -269,7 +269,13 @@ void AgentCore::Impl::On(const StatePersistFailed& event) {
                   std::string(event.status.message()));
   Log(why);
   if (failed.cause && IsCurrent(*failed.cause)) {
-    Answer(failed.cause->command, CommandOutcome::kFailed, why);
+    // Only the epoch was to be written for a Save or a Verify: that says
+    // nothing about a checkpoint, so that they are to be asked again.
+    const CommandBody& body = failed.cause->command.body;
+    const bool is_fenced = std::holds_alternative<StopCommand>(body) ||
+                           std::holds_alternative<StartCommand>(body);
+    Answer(failed.cause->command,
+           is_fenced ? CommandOutcome::kFailed : CommandOutcome::kBusy, why);
   }
   ConsiderWaiting();
 }

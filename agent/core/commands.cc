@@ -12,9 +12,10 @@
 namespace steadyrun::agent {
 namespace {
 
-// A write of the state takes milliseconds. A Start that waited longer for it
-// may have been given up by the server, so it is not carried out.
-constexpr Duration kMaxStartAge = std::chrono::seconds(5);
+// A write of the state takes milliseconds, seconds beside a checkpoint that is
+// being written. A Start that waited longer for it may have been given up by
+// the server, so it is not carried out.
+constexpr Duration kMaxStartAge = std::chrono::seconds(30);
 // Until all are gone, a kill order is repeated at this pace.
 constexpr Duration kRepeatKillAfter = std::chrono::seconds(1);
 // Room persisted ahead for report numbers: hours of reports, so that it costs
@@ -23,6 +24,18 @@ constexpr std::uint64_t kSeqReserve = 1 << 20;
 // Saves and verifications under way at a time.
 constexpr std::size_t kMaxPending = 64;
 constexpr AttemptId kEveryAttempt{std::numeric_limits<std::int64_t>::max()};
+
+// A verification may come again for other shards, when the ranks were placed
+// anew: then it is another question.
+bool IsAnswerTo(const CommandResult& result, const Command& command) {
+  const auto* verify = std::get_if<VerifyCommand>(&command.body);
+  if (verify == nullptr) return true;
+  return std::ranges::equal(verify->shards, result.checks,
+                            [](const ShardRef& shard, const ShardCheck& check) {
+                              return shard.rank == check.rank &&
+                                     shard.path == check.path;
+                            });
+}
 
 }  // namespace
 
@@ -42,7 +55,8 @@ void AgentCore::Impl::Consider(Waiting waiting) {
   if (!IsCurrent(waiting) && !Is(CoreMutation::kNoEpochCheck)) return;
   const Command& command = waiting.command;
   if (answers_.IsPending(command.command_id)) return;
-  if (const CommandResult* before = answers_.Final(command.command_id)) {
+  if (const CommandResult* before = answers_.Final(command.command_id);
+      before != nullptr && IsAnswerTo(*before, command)) {
     Answer(*before);
     return;
   }

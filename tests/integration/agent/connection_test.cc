@@ -1,5 +1,6 @@
 // The agent and its server: finding each other, losing each other.
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -107,14 +108,33 @@ TEST_F(ConnectionTest, ASecondAgentOfTheSameStateIsRefused) {
   ::waitpid(first, &status, 0);
 }
 
-TEST_F(ConnectionTest, AStoppedServerIsGivenUpAndFoundAgain) {
+// Time itself is what is tested here.
+void LetPass(std::chrono::milliseconds time) {
+  ::poll(nullptr, 0, static_cast<int>(time.count()));
+}
+
+// A node that is frozen and thawed must not carry out what was meant for the
+// moment before: by then another node may have its ranks.
+TEST_F(ConnectionTest, OrdersThatWaitedWhileItStoodStillAreNotCarriedOut) {
   StartAgent();
-  // An agent that stands still is silent, and goes on where it was.
+  ASSERT_TRUE(SendUntil(server_.Stop(1), [](const Heard& heard) {
+    return !heard.state.runs.empty();
+  }));
+
   ::kill(agent(), SIGSTOP);
-  const int before = server_.heard().heartbeats;
+  server_.Send(server_.Start(1, Shells("echo x > started; exec sleep 600", 1)));
+  LetPass(milliseconds(3500));
   ::kill(agent(), SIGCONT);
-  EXPECT_TRUE(server_.WaitUntil(
+
+  ASSERT_TRUE(server_.WaitUntil(
+      [](const Heard& heard) { return heard.hellos.size() == 2; }));
+  const int before = server_.heard().heartbeats;
+  ASSERT_TRUE(server_.WaitUntil(
       [before](const Heard& heard) { return heard.heartbeats >= before + 5; }));
+  EXPECT_EQ(server_.heard().state.runs.at(0).started, AttemptId{0});
+  EXPECT_EQ(ReadText(scratch_ / "started"), "");
+  // Asked again on the new stream, it is done.
+  Launch(Shells("exec sleep 600", 1));
 }
 
 // A CA, and certificates of a server and of a node, made by openssl.

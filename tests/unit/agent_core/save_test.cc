@@ -101,6 +101,47 @@ TEST(SaveTest, VerificationReportsItsChecks) {
   EXPECT_EQ(results[0].checks.at(0).error, "digest differs");
 }
 
+TEST(SaveTest, AVerificationOfOtherShardsIsAnotherQuestion) {
+  CoreRig rig;
+  rig.StartRun();
+  const auto answer = [&rig] {
+    const VerifyShards order = rig.All<VerifyShards>().back();
+    ShardsVerified verified{order.command_id, order.run, order.attempt, {}};
+    for (const ShardRef& shard : order.verify.shards) {
+      verified.checks.push_back({shard.rank, shard.path, true, ""});
+    }
+    rig.Step(verified);
+  };
+  rig.Send(rig.Verify());
+  answer();
+  rig.Send(rig.Verify());
+  EXPECT_THAT(rig.All<VerifyShards>(), SizeIs(1));  // Known.
+
+  Command other = rig.Verify();
+  std::get<VerifyCommand>(other.body).shards[0].rank = Rank{1};
+  rig.Send(other);
+  EXPECT_THAT(rig.All<VerifyShards>(), SizeIs(2));
+}
+
+TEST(SaveTest, AFullStateDiskSaysNothingAboutACheckpoint) {
+  CoreRig rig;
+  rig.StartRun();
+  rig.Step(StreamOpened{});
+  Welcome welcome;
+  welcome.server_epoch = 2;
+  rig.Step(WelcomeReceived{welcome});
+  rig.FailPersist();
+  Command verify = rig.Verify();
+  verify.server_epoch = 2;
+  rig.Clear();
+
+  rig.Send(verify);
+  rig.FailPersist();
+
+  EXPECT_THAT(rig.Outcomes(), ElementsAre(CommandOutcome::kBusy));
+  EXPECT_THAT(rig.All<VerifyShards>(), IsEmpty());
+}
+
 TEST(SaveTest, AnAnswerNobodyWaitsForIsIgnored) {
   CoreRig rig;
   rig.StartRun();
