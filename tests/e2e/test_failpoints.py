@@ -12,11 +12,11 @@ from report_checks import ReportTest
 from scenario import Scenario
 from test_faults import fault
 
-PHASES = ("stopping", "placing", "verifying", "starting", "running")
+PHASES = ("stopping", "verifying", "starting", "running")
 MOMENTS = ("before_commit", "after_commit", "after_effects")
-# At the launch the run passes placing, verifying, starting and running once;
-# the recovery is the second passage. Stopping is entered by it alone.
-LAUNCH_PHASES = ("placing", "starting", "running")
+# The launch passes verifying, starting and running once; the recovery is the
+# second passage. Stopping is entered by it alone.
+LAUNCH_PHASES = ("verifying", "starting", "running")
 
 
 class FailpointTest(ReportTest):
@@ -28,11 +28,26 @@ class FailpointTest(ReportTest):
             server_environment={"STEADYRUN_FAILPOINT": name},
         ) as scenario:
             report = scenario.run()
+            self.check_passed(scenario, name)
             self.check_one_recovery(scenario, report, "crash", rank=1)
-            self.assertEqual(
-                scenario.cluster.server.starts, 2,
-                "%s was not passed\n%s" % (name, scenario.picture()),
-            )
+
+    def check_passed(self, scenario, name):
+        self.assertEqual(
+            scenario.cluster.server.starts, 2,
+            "%s was not passed\n%s" % (name, scenario.picture()),
+        )
+
+    def check_placing(self, moment):
+        """A run stays in placing only while it lacks a node."""
+        name = "engine.placing.%s" % moment
+        with Scenario(
+            fault("kill_node", node=1, seconds=8), spares=0,
+            server_environment={"STEADYRUN_FAILPOINT": name},
+        ) as scenario:
+            report = scenario.run()
+            self.check_passed(scenario, name)
+            self.check_completed(scenario, report)
+            self.assertEqual(report["attempts"], 2, scenario.picture())
 
 
 def _add_tests():
@@ -43,6 +58,11 @@ def _add_tests():
 
             test.__name__ = "test_%s_%s" % (phase, moment)
             setattr(FailpointTest, test.__name__, test)
+    for moment in MOMENTS:
+        def test_placing(self, moment=moment):
+            self.check_placing(moment)
+
+        setattr(FailpointTest, "test_placing_" + moment, test_placing)
 
 
 _add_tests()
