@@ -71,6 +71,11 @@ bool RunProgress::Observe(const RankState& state, MonoTime now) {
   return has_moved;
 }
 
+void RunProgress::ObserveExit(Rank rank) {
+  if (!attempt_.Has(rank)) return;
+  ranks_[static_cast<std::size_t>(rank.value)].life = RankLife::kExited;
+}
+
 MonoTime RunProgress::LastAdvance() const {
   MonoTime last = MonoTime::min();
   for (const RankProgress& rank : ranks_) last = std::max(last, rank.advanced);

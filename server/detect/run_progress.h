@@ -49,6 +49,8 @@ class RunProgress {
 
   // True if the rank advanced. Ignores other attempts and unknown ranks.
   bool Observe(const RankState& state, MonoTime now);
+  // Its exit was reported; heartbeats of a restarted agent do not tell it.
+  void ObserveExit(Rank rank);
 
   const WatchedAttempt& Attempt() const { return attempt_; }
   std::span<const RankProgress> Ranks() const { return ranks_; }

@@ -84,7 +84,9 @@ void RunWatch::ObserveAgent(const NodeState& state, Now now) {
 }
 
 void RunWatch::ObserveExit(const RankExited& exit, Now now) {
-  if (exit.run == attempt_.run) Add(crash_.ObserveExit(exit, now));
+  if (exit.run != attempt_.run) return;
+  if (exit.attempt == attempt_.attempt) progress_.ObserveExit(exit.rank);
+  Add(crash_.ObserveExit(exit, now));
 }
 
 void RunWatch::ObserveFinished(const RankFinished& finished) {

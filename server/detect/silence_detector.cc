@@ -199,6 +199,7 @@ SilenceDetector::Judgement SilenceDetector::Judge(const NodeId& node,
   MonoTime witnessed = *last;
   for (const NodeId& other : nodes_) {
     if (silent_.contains(other) || hearing.IsCatchingUp(other, now)) continue;
+    if (hearing.Silence(other, now) > NodeHearing::kGap) continue;
     witnessed = std::max(witnessed, hearing.LastHeard(other));
   }
   const Duration quiet = witnessed - *last;

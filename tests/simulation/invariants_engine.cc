@@ -96,6 +96,8 @@ void Invariants::OnEngineStep(const Event& event, const Outcome& outcome) {
         context_.now(), "server", "takes reports {} to {} of node-{}",
         reports->reports.front().seq.value, reports->reports.back().seq.value,
         sessions_[reports->session]);
+    const auto it = sessions_.find(reports->session);
+    if (it != sessions_.end()) heard_[it->second] = context_.now();
   } else if (std::holds_alternative<Ticked>(event)) {
     if (context_.now() - last_tick_ > kLateTick) late_tick_ = context_.now();
     last_tick_ = context_.now();
@@ -220,7 +222,8 @@ std::string Invariants::WhyItCouldGoOn(const RunState& before) const {
   if (truth == nullptr || truth->spawned < before.spec.WorldSize()) return "";
   // Nor has one before its first step: policy waits less for a silent node,
   // and a node that said it could not start its ranks is believed.
-  if (truth->step == before.resume_step &&
+  if ((truth->step == before.resume_step ||
+       before.phase == RunPhase::kStarting) &&
       (HasSilentNode(before, seconds(20)) ||
        start_failures_.contains({before.spec.run, before.attempt}))) {
     return "";

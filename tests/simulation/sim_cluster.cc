@@ -428,7 +428,7 @@ void SimCluster::Die(int id, ExitStatus exit, const std::string& error,
   if (!process.is_alive) return;
   const bool is_ordered = process.kill_ordered;
   const bool is_regular =
-      (process.is_finished || process.has_left_early) && exit.signal == 0;
+      (process.is_finished || process.has_left_early) && exit == ExitStatus{};
   if (!is_ordered && !is_regular) {
     NoteDamage(process, fmt::format("rank {} ended: {} {}", process.rank.value,
                                     DescribeExit(exit), error));
