@@ -320,6 +320,13 @@ void RunController::OnResult(const NodeEntry& node, const CommandResult& result,
     OnStartResult(node, result, now);
   } else if (id.find("/save/") != std::string::npos) {
     OnSaveResult(node, result, now, out);
+  } else if (result.outcome == CommandOutcome::kRefused ||
+             result.outcome == CommandOutcome::kFailed) {
+    // A floor that cannot be raised: nothing is started before it is, so that
+    // somebody has to look.
+    PageOnce(fmt::format("run {}: {} cannot carry out {}: {}", state_.spec.run,
+                         node.record.node, id, result.message),
+             out);
   }
 }
 
