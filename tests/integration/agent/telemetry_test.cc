@@ -225,7 +225,9 @@ TEST_F(TelemetryTest, StaysSmallWithSixteenRanks) {
             "agent with 16 ranks: %ld KB resident, %.2f s CPU in 10 s\n",
             rss_kb, cpu);
   EXPECT_GT(rss_kb, 1000);
+#ifndef __SANITIZE_ADDRESS__  // Its shadow memory is not the agent's.
   EXPECT_LE(rss_kb, 20 * 1024);
+#endif
 }
 
 }  // namespace
