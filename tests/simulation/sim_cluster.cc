@@ -416,6 +416,11 @@ void SimCluster::DieSoon(int id, Duration delay) {
       process.has_late_death = true;
       return;
     }
+    const Duration clings = nodes_[process.node].unkillable_until;
+    if (clings > context_.now()) {  // D state: it does not leave either.
+      DieSoon(id, clings - context_.now() + milliseconds(10));
+      return;
+    }
     Die(id, {.code = 1},
         "RuntimeError: [gloo] Connection closed by peer [10.0.0.1]", true,
         true);

@@ -10,10 +10,16 @@ namespace steadyrun::sim {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-void SimCluster::KillRank(int id) { Die(id, {.signal = 9}, "", false, true); }
+void SimCluster::KillRank(int id) {
+  DieOrdered(id, context_.now(), 9);  // Not by its agent, though.
+}
 
 void SimCluster::ExitRank(int id, const std::string& error) {
-  if (IsExecuting(processes_[id])) Die(id, {.code = 1}, error, false, true);
+  const Process& process = processes_[id];
+  const bool is_in_kernel =
+      nodes_[process.node].unkillable_until > context_.now();
+  if (!IsExecuting(process) || is_in_kernel) return;
+  Die(id, {.code = 1}, error, false, true);
 }
 
 void SimCluster::StopRank(int id) {
