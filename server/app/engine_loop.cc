@@ -244,6 +244,8 @@ bool EngineLoop::TryCommit() {
   NoteStorage(status);
   if (status.ok()) {
     ++commits_;
+    failing_since_.reset();
+    has_paged_ = false;
     return true;
   }
   if (absl::IsDataLoss(status)) {
@@ -270,7 +272,27 @@ void EngineLoop::NoteStorage(const absl::Status& status) {
   storage_ = status;
 }
 
+// The engine's own pages are effects, which are held until a commit works.
+void EngineLoop::PageIfFailingForLong() {
+  const MonoTime now = options_.clock->MonoNow();
+  if (!failing_since_) failing_since_ = now;
+  if (has_paged_ || now - *failing_since_ < options_.page_after) return;
+  has_paged_ = true;
+  std::string error;
+  {
+    absl::MutexLock lock(&mutex_);
+    error = std::string(storage_.message());
+  }
+  options_.sink->Execute(Page{
+      {},
+      0,
+      fmt::format("The server cannot write its database: {}. Training goes on, "
+                  "unsupervised: no fault is acted on until this is mended.",
+                  error)});
+}
+
 void EngineLoop::WaitForRetry() {
+  PageIfFailingForLong();
   const MonoTime now = options_.clock->MonoNow();
   // The thread lives and its peers are looked after; the engine gets no tick.
   last_tick_ns_ = now.time_since_epoch().count();

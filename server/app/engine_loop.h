@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -60,6 +61,8 @@ struct EngineLoopOptions {
   Store* store = nullptr;  // This and the next two outlive the loop.
   EffectSink* sink = nullptr;
   const Clock* clock = nullptr;
+  // A person is told, without the store, when commits fail for so long.
+  Duration page_after{std::chrono::seconds(5)};
   // A sync failed: nothing the process believes about the disk is certain.
   // Must not return to serving; by default the process ends.
   std::function<void(const absl::Status&)> on_data_loss;
@@ -126,6 +129,7 @@ class EngineLoop final : public EventSink {
   bool IsStopping() const ABSL_LOCKS_EXCLUDED(mutex_);
   Urgency UrgencyOf(const Outcome& outcome);
   void NoteStorage(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
+  void PageIfFailingForLong();
 
   const EngineLoopOptions options_;
   BoundedQueue<Event> queue_;
@@ -141,6 +145,8 @@ class EngineLoop final : public EventSink {
   Now pending_at_;                         // Of the newest event behind it.
   MonoTime pending_since_;                 // Of the oldest.
   MonoTime next_tick_;
+  std::optional<MonoTime> failing_since_;
+  bool has_paged_ = false;  // Of the failure that is on.
   MonoTime view_made_;
   Duration view_cost_{};
   std::map<RunId, std::pair<RunPhase, AttemptId>> phases_;

@@ -122,6 +122,7 @@ class EngineLoopTest : public StoreTest {
     };
     options.store = gate_.get();
     options.sink = &effects_;
+    options.page_after = page_after_;
     options.clock = &clock_of_loop_;
     options.on_data_loss = [this](const absl::Status&) { data_loss_.Notify(); };
     loop_ = std::make_unique<EngineLoop>(std::move(options));
@@ -147,6 +148,7 @@ class EngineLoopTest : public StoreTest {
     return loop_->TryPush(action);
   }
 
+  Duration page_after_ = std::chrono::hours(1);
   SystemClock clock_of_loop_;
   std::unique_ptr<GatedStore> gate_;
   RecordingEffects effects_;
@@ -183,6 +185,21 @@ TEST_F(EngineLoopTest, HoldsEverythingWhileCommitsFail) {
   EXPECT_THAT(effects_.WaitForPages(2), ElementsAre("one", "two"));
   EXPECT_TRUE(loop_->Status().storage_ok);
   EXPECT_EQ(store_->history().Runs()->size(), 2u);
+}
+
+// The path to people must not lead through the disk that is full.
+TEST_F(EngineLoopTest, TellsAPersonOnceWithoutACommit) {
+  page_after_ = std::chrono::milliseconds(1);
+  gate_->FailWith(absl::ResourceExhaustedError("disk full"));
+  StartLoop();
+  ASSERT_TRUE(Push("a", "one"));
+  EXPECT_THAT(effects_.WaitForPages(1),
+              ElementsAre(testing::AllOf(testing::HasSubstr("disk full"),
+                                         testing::HasSubstr("goes on"))));
+  ASSERT_TRUE(gate_->WaitForTries(3));
+  EXPECT_EQ(effects_.Pages().size(), 1u);
+  gate_->FailWith(absl::OkStatus());
+  EXPECT_EQ(effects_.WaitForPages(2).back(), "one");
 }
 
 TEST_F(EngineLoopTest, EndsWhenASyncHasFailed) {
