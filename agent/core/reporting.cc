@@ -44,6 +44,11 @@ void AgentCore::Impl::ReportExit(RankExited exit) {
   // Only its own word tells what a rank was doing.
   if (seen.life == RankLife::kAlive) exit.phase = seen.phase;
   seen.life = RankLife::kExited;
+  // By the wall clock, which may have been set meanwhile: not before its last
+  // sign of life, nor in the future.
+  entry->exited_at =
+      std::clamp(now_.mono - (now_.wall - FromUnixMillis(exit.exit_unix_ms)),
+                 std::min(entry->progress_since, now_.mono), now_.mono);
   seen.exit = exit.exit;
   seen.killed_by_agent = exit.killed_by_agent;
   seen.step = exit.step;

@@ -19,6 +19,7 @@ void RunTable::Observe(const RunId& run, const RankState& seen, MonoTime now) {
   entry.seen = seen;
   entry.phase_since = now - seen.phase_age;
   entry.progress_since = now - seen.progress_age;
+  entry.exited_at = now - seen.exit_age;
   if (is_new) return;
   // A recorder read late, or not attached yet, takes nothing back.
   entry.seen.step = std::max(entry.seen.step, before.step);
@@ -107,6 +108,9 @@ std::vector<RankState> RunTable::States(const RunId& run, MonoTime now) const {
     RankState state = entry.seen;
     state.phase_age = std::max(Duration::zero(), now - entry.phase_since);
     state.progress_age = std::max(Duration::zero(), now - entry.progress_since);
+    state.exit_age = IsLive(entry)
+                         ? Duration::zero()
+                         : std::max(Duration::zero(), now - entry.exited_at);
     states.push_back(std::move(state));
   }
   return states;

@@ -18,6 +18,7 @@ struct RankEntry {
   RankState seen;
   MonoTime phase_since;
   MonoTime progress_since;
+  MonoTime exited_at;  // When exited.
   bool kill_ordered = false;
   Duration kill_grace{};  // Of the order.
 };

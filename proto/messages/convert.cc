@@ -67,6 +67,8 @@ absl::Status ReadRank(const v1::RankState& proto, RankState* rank) {
       InRange("phase_age_ms", proto.phase_age_ms(), 0, checks::kMaxAgeMs));
   RETURN_IF_ERROR(InRange("progress_age_ms", proto.progress_age_ms(), 0,
                           checks::kMaxAgeMs));
+  RETURN_IF_ERROR(
+      InRange("exit_age_ms", proto.exit_age_ms(), 0, checks::kMaxAgeMs));
   RETURN_IF_ERROR(checks::Seconds("cpu_seconds", proto.cpu_seconds()));
   RETURN_IF_ERROR(ReadExit(proto.exit(), &rank->exit));
   const std::string& letter = proto.process_state();
@@ -90,6 +92,7 @@ absl::Status ReadRank(const v1::RankState& proto, RankState* rank) {
   rank->killed_by_agent = proto.killed_by_agent();
   rank->save_ack_seq = proto.save_ack_seq();
   rank->cpu_seconds = proto.cpu_seconds();
+  rank->exit_age = Millis(proto.exit_age_ms());
   return absl::OkStatus();
 }
 

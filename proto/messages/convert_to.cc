@@ -91,6 +91,7 @@ void WriteRank(const RankState& rank, v1::RankState* proto) {
   proto->set_killed_by_agent(rank.killed_by_agent);
   proto->set_save_ack_seq(rank.save_ack_seq);
   proto->set_cpu_seconds(rank.cpu_seconds);
+  proto->set_exit_age_ms(std::max<std::int64_t>(ToMillis(rank.exit_age), 0));
 }
 
 template <typename Value, typename Proto>

@@ -65,6 +65,7 @@ struct RankState {
   bool killed_by_agent = false;
   std::uint64_t save_ack_seq = 0;
   double cpu_seconds = 0;
+  Duration exit_age{};
   friend bool operator==(const RankState&, const RankState&) = default;
 };
 

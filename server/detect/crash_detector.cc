@@ -79,7 +79,7 @@ std::optional<Finding> CrashDetector::ObserveExit(const RankExited& exit,
   }
   Exit taken;
   taken.report = exit;
-  taken.at = now;
+  taken.at = taken.onset = now;
   taken.has_report = true;
   return Take(std::move(taken));
 }
@@ -98,7 +98,10 @@ std::optional<Finding> CrashDetector::ObserveState(const RankState& state,
   taken.report.killed_by_agent = state.killed_by_agent;
   taken.report.step = state.step;
   taken.report.phase = state.phase;
-  taken.at = now;
+  taken.at = taken.onset = now;
+  taken.onset.mono -= state.exit_age;
+  taken.onset.wall -=
+      std::chrono::duration_cast<std::chrono::milliseconds>(state.exit_age);
   return Take(std::move(taken));
 }
 
@@ -118,6 +121,7 @@ std::optional<Finding> CrashDetector::Take(Exit exit) {
     // A heartbeat repeats itself; only the first report adds something.
     if (known->has_report || !exit.has_report) return std::nullopt;
     exit.at = known->at;  // Seen first in a heartbeat.
+    exit.onset = known->onset;
   }
   exit.ended_well = EndedWell(exit.report);
   exit.type = Classify(exit.report, exit.has_report);
@@ -210,7 +214,7 @@ std::vector<NodeId> CrashDetector::NodesWithExits() const {
 Finding CrashDetector::Describe(const Exit& cause, bool is_final) const {
   const RankExited& exit = cause.report;
   const NodeId node = attempt_.NodeOf(exit.rank);
-  Finding finding = MakeFinding(IncidentKind::kCrash, attempt_, cause.at);
+  Finding finding = MakeFinding(IncidentKind::kCrash, attempt_, cause.onset);
   finding.culprit = {node, exit.rank};
   finding.step = exit.step;
   finding.is_provisional = !is_final;

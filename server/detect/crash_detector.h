@@ -62,7 +62,8 @@ class CrashDetector {
   struct Exit {
     RankExited report;
     Class type = Class::kUnknown;
-    Now at;
+    Now at;     // Heard of here.
+    Now onset;  // When it ended, as far as its node says.
     bool has_report = false;
     bool ended_well = false;
   };

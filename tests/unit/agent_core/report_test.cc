@@ -211,5 +211,34 @@ TEST(ReportTest, AnObservationOfAnUnknownRankIsIgnored) {
   EXPECT_THAT(rig.State().runs, IsEmpty());
 }
 
+// The exit's own time is by a wall clock, which people may set: it is taken
+// within what the monotonic clock allows.
+TEST(ReportTest, AHeartbeatTellsHowLongAgoARankEnded) {
+  struct Case {
+    std::int64_t ended_ms_ago;
+    Duration age;
+  };
+  for (const Case& test :
+       {Case{40, milliseconds(40)}, Case{-5000, milliseconds(0)},
+        Case{3'600'000, seconds(2)}}) {
+    CoreRig rig;
+    rig.StartRun();
+    rig.Observe(AttemptId{1}, 0, 5);
+    rig.Advance(seconds(2));  // Since its last sign of life.
+    RankExited exit;
+    exit.run = "run";
+    exit.attempt = AttemptId{1};
+    exit.exit.signal = 9;
+    exit.rank = Rank{0};
+    exit.exit_unix_ms = ToUnixMillis(rig.now().wall) - test.ended_ms_ago;
+
+    rig.Step(RankGone{exit});
+
+    EXPECT_EQ(rig.core().State(rig.now()).runs.at(0).ranks.at(0).exit_age,
+              test.age)
+        << test.ended_ms_ago;
+  }
+}
+
 }  // namespace
 }  // namespace steadyrun::agent

@@ -34,6 +34,19 @@ TEST(RunTableTest, AgesGrowUntilTheHeartbeat) {
   EXPECT_EQ(states[0].progress_age, milliseconds(1300));
 }
 
+TEST(RunTableTest, TellsHowLongAgoARankEnded) {
+  RunTable table;
+  table.Observe("run", Seen(1, 0, RankLife::kAlive, 5), kStart);
+  RankEntry* entry = table.Find("run", AttemptId{1}, Rank{0});
+  EXPECT_EQ(table.States("run", kStart)[0].exit_age, Duration::zero());
+
+  entry->seen.life = RankLife::kExited;
+  entry->exited_at = kStart + milliseconds(40);
+
+  EXPECT_EQ(table.States("run", kStart + seconds(1))[0].exit_age,
+            milliseconds(960));
+}
+
 TEST(RunTableTest, AnExitedRankStaysExited) {
   RunTable table;
   table.Observe("run", Seen(1, 0, RankLife::kExited, 5), kStart);

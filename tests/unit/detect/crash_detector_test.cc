@@ -213,6 +213,21 @@ TEST(CrashDetectorTest, AHeartbeatMayBeAheadOfTheReport) {
   EXPECT_EQ(known->onset, At(0));
 }
 
+TEST(CrashDetectorTest, TheOnsetIsWhenTheRankEndedNotWhenItWasHeardOf) {
+  CrashDetector detector = Watching();
+  RankState state;
+  state.rank = Rank{3};
+  state.attempt = AttemptId{3};
+  state.life = RankLife::kExited;
+  state.exit.signal = SIGKILL;
+  state.exit_age = seconds(11);  // Its agent had no network.
+
+  const auto seen = detector.ObserveState(state, At(20));
+
+  ASSERT_TRUE(seen.has_value());
+  EXPECT_EQ(seen->onset, At(9));
+}
+
 TEST(CrashDetectorTest, AnUnexplainedExitInAHeartbeatMayTurnOutAVictim) {
   CrashDetector detector = Watching();
   RankState state;

@@ -23,6 +23,7 @@ NodeState SampleNode() {
   rank.killed_by_agent = true;
   rank.save_ack_seq = 9;
   rank.cpu_seconds = 12.25;
+  rank.exit_age = std::chrono::milliseconds(40);
   RankState young;
   young.rank = {4};
   young.attempt = {3};
