@@ -54,6 +54,7 @@ RunController::RunController(RunState state, Policy policy, EngineCore core,
       watch_(policy_.detect),
       flushed_(now.mono) {
   is_dirty_ = !is_restored;
+  may_owe_page_ = is_restored;
   for (const NodeAssignment& assignment : state_.placement) {
     placed_.insert(assignment.node);
   }

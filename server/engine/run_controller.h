@@ -130,6 +130,7 @@ class RunController {
   void CheckRanksShown(const NodeEntry& node, Now now, Outcome* out);
   void CheckForeignAttempt(Now now, Outcome* out);
   void CheckDeadlines(Now now, Outcome* out);
+  void RepeatLostPage(Now now, Outcome* out);
   void IgnoreMassSilence(Now now, Outcome* out);  // Mutation.
   bool IsSettling(Now now) const;
 
@@ -181,6 +182,8 @@ class RunController {
   };
   std::map<NodeId, Sent> sent_;
 
+  // Restored, and a page of its former life may have been lost with it.
+  bool may_owe_page_ = false;
   bool is_dirty_ = false;       // RunState must be stored now.
   bool is_soft_dirty_ = false;  // Steps and seconds moved: within a second.
   bool wants_commands_ = false;

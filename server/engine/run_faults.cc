@@ -376,7 +376,22 @@ void RunController::CheckForeignAttempt(Now now, Outcome* out) {
   Apply(found, now, out);
 }
 
+// A crash between the commit and the page loses the page: effects are not
+// stored. What still needs a person is said once more by the next life.
+void RunController::RepeatLostPage(Now now, Outcome* out) {
+  constexpr Duration kRecent = std::chrono::hours(1);
+  if (!std::exchange(may_owe_page_, false)) return;
+  if (now.mono - state_.phase_since.mono > kRecent) return;
+  const bool is_waiting = state_.phase == RunPhase::kPlacing &&
+                          state_.phase_reason.rfind("waits for nodes", 0) == 0;
+  if (state_.phase != RunPhase::kHalted && !is_waiting) return;
+  PageOnce(fmt::format("run {} is {}: {}", state_.spec.run,
+                       RunPhaseName(state_.phase), state_.phase_reason),
+           out);
+}
+
 void RunController::CheckDeadlines(Now now, Outcome* out) {
+  RepeatLostPage(now, out);
   if (state_.phase == RunPhase::kStarting &&
       now.mono >= state_.phase_deadline) {
     Finding finding =
