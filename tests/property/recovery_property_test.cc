@@ -48,8 +48,8 @@ TEST(RecoveryPropertyTest, NoHistoryBreaksASafetyRule) {
       FirstViolation({}, EnvOr("SIM_RUNS", 1500), &what, &sum);
   EXPECT_EQ(seed, 0U) << what << "replay: SIM_SEED=" << seed
                       << " build/bin/recovery_property_test";
-  // The histories reach all of the machine.
-  if (EnvOr("SIM_SEED", 0) == 0) {
+  // The histories reach all of the machine, unless only a few were asked for.
+  if (EnvOr("SIM_SEED", 0) == 0 && EnvOr("SIM_RUNS", 1500) >= 1000) {
     EXPECT_GT(sum.starts, 1000);
     EXPECT_GT(sum.first_steps, 1000);
     EXPECT_GT(sum.fences, 100);
