@@ -153,6 +153,10 @@ TEST_F(RoundTripTest, ADeadlineThatHadPassedIsDueOnce) {
 
 Incident FullIncident(const RunId& run, std::int64_t number, WallTime at) {
   Incident incident;
+  // As many as there are fields: a new one must be filled in below.
+  [[maybe_unused]] const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11,
+                                f12, f13, f14, f15, f16, f17, f18, f19] =
+      incident;
   incident.number = number;
   incident.run = run;
   incident.kind = IncidentKind::kStorage;
@@ -196,6 +200,8 @@ TEST_F(RoundTripTest, Incidents) {
 TEST_F(RoundTripTest, CheckpointsOfLiveRunsAreLoaded) {
   Open();
   Checkpoint checkpoint;
+  [[maybe_unused]] const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9] =
+      checkpoint;
   checkpoint.run = "live";
   checkpoint.attempt = AttemptId{2};
   checkpoint.step = Step{400};
