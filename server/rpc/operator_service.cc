@@ -1,9 +1,14 @@
 #include "server/rpc/operator_service.h"
 
 #include <grpcpp/grpcpp.h>
+#include <pthread.h>
 
+#include <array>
+#include <functional>
+#include <thread>
 #include <utility>
 
+#include "base/bounded_queue.h"
 #include "server/rpc/status_convert.h"
 #include "steadyrun/v1/operator.grpc.pb.h"
 
@@ -12,6 +17,43 @@ namespace {
 
 using Reactor = grpc::ServerUnaryReactor;
 using Context = grpc::CallbackServerContext;
+
+// Runs queries away from gRPC's own threads: those carry the agents' streams,
+// and a report over a long history must not silence a heartbeat.
+class QueryWorkers {
+ public:
+  QueryWorkers() {
+    for (std::thread& thread : threads_) {
+      thread = std::thread([this] { Run(); });
+      pthread_setname_np(thread.native_handle(), "sr-query");
+    }
+  }
+  // What waits is still answered.
+  ~QueryWorkers() {
+    jobs_.Close();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  [[nodiscard]] bool TryPush(std::function<void()> job) {
+    return jobs_.TryPush(std::move(job));
+  }
+
+ private:
+  // People and scripts; beyond this they ask faster than is answered.
+  static constexpr std::size_t kMaxWaiting = 256;
+
+  void Run() {
+    for (;;) {
+      const bool was_closed = jobs_.Closed();
+      const auto batch = jobs_.PopBatch(1, std::chrono::seconds(1));
+      for (const auto& job : batch) job();
+      if (was_closed && batch.empty()) return;
+    }
+  }
+
+  BoundedQueue<std::function<void()>> jobs_{kMaxWaiting};
+  std::array<std::thread, 2> threads_;
+};
 
 class OperatorGrpcService final : public v1::OperatorService::CallbackService {
  public:
@@ -86,9 +128,20 @@ class OperatorGrpcService final : public v1::OperatorService::CallbackService {
                  absl::Status (OperatorApi::*method)(const Request&, Reply*)
                      const) {
     Reactor* reactor = context->DefaultReactor();
-    absl::Status status = Authorize(*context, Role::kViewer).status();
-    if (status.ok()) status = (api_->*method)(*request, reply);
-    reactor->Finish(ToGrpc(status));
+    const absl::Status who = Authorize(*context, Role::kViewer).status();
+    if (!who.ok()) {
+      reactor->Finish(ToGrpc(who));
+      return reactor;
+    }
+    // Request and reply live until Finish.
+    const bool is_taken =
+        workers_.TryPush([this, reactor, request, reply, method] {
+          reactor->Finish(ToGrpc((api_->*method)(*request, reply)));
+        });
+    if (!is_taken) {
+      reactor->Finish(
+          {grpc::StatusCode::UNAVAILABLE, "too many queries wait; try again"});
+    }
     return reactor;
   }
 
@@ -113,6 +166,7 @@ class OperatorGrpcService final : public v1::OperatorService::CallbackService {
 
   OperatorApi* const api_;
   const TokenSet* const tokens_;
+  QueryWorkers workers_;
 };
 
 }  // namespace

@@ -140,9 +140,11 @@ class MemoryHistory final : public History {
   std::vector<Checkpoint> checkpoints;
   std::vector<StepBucket> buckets;
   std::vector<StoredAudit> audit;
-  absl::Status failure;  // Of every query, if not OK.
+  absl::Status failure;               // Of every query, if not OK.
+  std::function<void()> before_runs;  // Called by Runs(), if set.
 
   absl::StatusOr<std::vector<RunState>> Runs() override {
+    if (before_runs) before_runs();
     if (!failure.ok()) return failure;
     return runs;
   }

@@ -7,6 +7,7 @@
 #include <limits>
 #include <thread>
 
+#include "absl/synchronization/notification.h"
 #include "server/rpc/status_convert.h"
 #include "tests/integration/rpc/fixture.h"
 
@@ -302,6 +303,29 @@ TEST_F(OperatorTest, AStoreThatCannotBeReadIsSaidAndHidesNoLiveRun) {
   v1::ListIncidentsReply incidents;
   EXPECT_EQ(stub_->ListIncidents(&second, {}, &incidents).error_code(),
             grpc::StatusCode::UNAVAILABLE);
+}
+
+// A query that takes long must not keep an agent from being heard.
+TEST_F(OperatorTest, SlowQueriesDoNotSilenceAgents) {
+  absl::Notification go_on;
+  history_.before_runs = [&go_on] { go_on.WaitForNotification(); };
+  std::vector<std::thread> askers;
+  for (int i = 0; i < 8; ++i) {
+    askers.emplace_back([this] {
+      grpc::ClientContext context;
+      v1::ListRunsReply reply;
+      EXPECT_TRUE(stub_->ListRuns(&context, {}, &reply).ok());
+    });
+  }
+  TestAgent agent(Channel());
+  ASSERT_TRUE(agent.Write(HelloOf("n1")));
+  ASSERT_TRUE(sink_.WaitFor<AgentConnected>(1));
+  for (std::size_t i = 1; i <= 20; ++i) {
+    ASSERT_TRUE(agent.Write(HeartbeatOf("n1")));
+    ASSERT_TRUE(sink_.WaitFor<AgentHeartbeat>(i));
+  }
+  go_on.Notify();
+  for (std::thread& asker : askers) asker.join();
 }
 
 // One unary or streaming exchange of raw bytes, as any gRPC tool would do it.
