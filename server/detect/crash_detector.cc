@@ -33,6 +33,12 @@ bool IsFromOutside(int signal) {
          signal == SIGHUP || signal == SIGSTOP;
 }
 
+Now Before(Now now, Duration age) {
+  now.mono -= age;
+  now.wall -= std::chrono::duration_cast<std::chrono::milliseconds>(age);
+  return now;
+}
+
 std::string SignatureOf(const RankExited& exit, bool is_early) {
   if (is_early) return "exited early";
   // The book tells signals by their name's first letters.
@@ -73,13 +79,14 @@ CrashDetector::Class CrashDetector::Classify(const RankExited& exit,
 }
 
 std::optional<Finding> CrashDetector::ObserveExit(const RankExited& exit,
-                                                  Now now) {
+                                                  Now now, Duration age) {
   if (exit.attempt != attempt_.attempt || !attempt_.Has(exit.rank)) {
     return std::nullopt;
   }
   Exit taken;
   taken.report = exit;
-  taken.at = taken.onset = now;
+  taken.at = now;
+  taken.onset = Before(now, age);
   taken.has_report = true;
   return Take(std::move(taken));
 }
@@ -98,10 +105,8 @@ std::optional<Finding> CrashDetector::ObserveState(const RankState& state,
   taken.report.killed_by_agent = state.killed_by_agent;
   taken.report.step = state.step;
   taken.report.phase = state.phase;
-  taken.at = taken.onset = now;
-  taken.onset.mono -= state.exit_age;
-  taken.onset.wall -=
-      std::chrono::duration_cast<std::chrono::milliseconds>(state.exit_age);
+  taken.at = now;
+  taken.onset = Before(now, state.exit_age);
   return Take(std::move(taken));
 }
 

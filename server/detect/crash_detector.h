@@ -36,7 +36,9 @@ class CrashDetector {
 
   // A finding when this is the first crash, or changes who is to blame or
   // why. Exits the agent was ordered to make are no evidence.
-  std::optional<Finding> ObserveExit(const RankExited& exit, Now now);
+  // `age`: how long ago it ended, if its node's state told; else zero.
+  std::optional<Finding> ObserveExit(const RankExited& exit, Now now,
+                                     Duration age = {});
   // The same from a heartbeat, which may be ahead of the report.
   std::optional<Finding> ObserveState(const RankState& state, Now now);
   void ObserveFinished(Rank rank);

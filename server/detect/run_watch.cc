@@ -83,10 +83,10 @@ void RunWatch::ObserveAgent(const NodeState& state, Now now) {
   pending_.cleared.push_back(std::move(clearance));
 }
 
-void RunWatch::ObserveExit(const RankExited& exit, Now now) {
+void RunWatch::ObserveExit(const RankExited& exit, Now now, Duration age) {
   if (exit.run != attempt_.run) return;
   if (exit.attempt == attempt_.attempt) progress_.ObserveExit(exit.rank);
-  Add(crash_.ObserveExit(exit, now));
+  Add(crash_.ObserveExit(exit, now, age));
 }
 
 void RunWatch::ObserveFinished(const RankFinished& finished) {

@@ -53,7 +53,8 @@ class RunWatch {
 
   // A heartbeat of any node; takes the ranks of the watched attempt.
   void ObserveNode(const NodeState& state, Now now);
-  void ObserveExit(const RankExited& exit, Now now);
+  // `age`: as for CrashDetector.
+  void ObserveExit(const RankExited& exit, Now now, Duration age = {});
   void ObserveFinished(const RankFinished& finished);
   // A closed row of the watched attempt.
   void ObserveRow(const StepRow& row, Now now);

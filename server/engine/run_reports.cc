@@ -178,6 +178,24 @@ void RunController::NoteStep(Step step, Now now, Outcome* out) {
 
 // --- Ends.
 
+namespace {
+
+// What the newest state of its node tells: a stream begins with it, so that
+// an exit of a time without network is not taken for a new one.
+Duration AgeOf(const NodeEntry& node, const RankExited& exit) {
+  for (const NodeRunState& run : node.state.runs) {
+    if (run.run != exit.run) continue;
+    for (const RankState& rank : run.ranks) {
+      if (rank.rank == exit.rank && rank.attempt == exit.attempt) {
+        return rank.exit_age;
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
 RunController::Taken RunController::OnExited(const NodeEntry& node,
                                              const RankExited& exit, Now now,
                                              Outcome* out) {
@@ -186,7 +204,7 @@ RunController::Taken RunController::OnExited(const NodeEntry& node,
   }
   if (!IsCurrent(exit.attempt)) return Taken::kStale;
   join_.NoteRankStep(exit.rank, exit.step);
-  watch_.ObserveExit(exit, now);
+  watch_.ObserveExit(exit, now, AgeOf(node, exit));
   AdvanceSteps(now, out);
   CheckEnd(now, out);
   return Taken::kApplied;

@@ -226,6 +226,11 @@ TEST(CrashDetectorTest, TheOnsetIsWhenTheRankEndedNotWhenItWasHeardOf) {
 
   ASSERT_TRUE(seen.has_value());
   EXPECT_EQ(seen->onset, At(9));
+
+  CrashDetector other = Watching();
+  const auto told = other.ObserveExit(Killed(3), At(20), seconds(11));
+  ASSERT_TRUE(told.has_value());
+  EXPECT_EQ(told->onset, At(9));
 }
 
 TEST(CrashDetectorTest, AnUnexplainedExitInAHeartbeatMayTurnOutAVictim) {
