@@ -347,6 +347,9 @@ void AgentCore::Impl::OrderKill(const RunId& run, AttemptId below,
 // Level-triggered: whatever lives below the floor is killed, also after a
 // restart of the agent, until it is gone.
 void AgentCore::Impl::RepeatKills() {
+  // Once they are gone the name is free: what starts under it next is ordered.
+  std::erase_if(orphans_,
+                [this](const RunId& run) { return !table_.HasLive(run); });
   for (const RunId& run : orphans_) {
     if (!kills_.contains(run)) OrderKill(run, kEveryAttempt, Duration::zero());
   }

@@ -163,7 +163,12 @@ bool RunController::MayAct(const Incident& incident, Now now) const {
   double silent = 0;
   for (const NodeAssignment& assignment : state_.placement) {
     const NodeEntry* node = core_.sessions->FindNode(assignment.node);
-    if (node == nullptr || !node->IsConnected()) ++silent;
+    // A stream may stay open for long after the network has gone.
+    const bool is_silent =
+        node == nullptr || !node->IsConnected() ||
+        core_.sessions->Hearing().Silence(assignment.node, now.mono) >=
+            policy_.detect.silence.silent_after;
+    if (is_silent) ++silent;
   }
   // Of a run on one node nobody else can tell; the silence detector has asked
   // the rest of the cluster.

@@ -192,6 +192,18 @@ void Chaos::InjectIntoNode(FaultKind kind, int node) {
     case FaultKind::kReimageNode:
       CrashNode(node, true);
       return;
+    case FaultKind::kWipeState:
+    case FaultKind::kLoseSpool:
+      if (!agent.IsRunning() || parts_.cluster.IsPaused(node)) return;
+      agent.Crash();
+      if (kind == FaultKind::kWipeState) {
+        agent.WipeState();
+      } else {
+        agent.LoseSpool();
+      }
+      context.queue.After(random().Time(milliseconds(200), seconds(12)),
+                          [this, node] { parts_.agents[node]->Start(); });
+      return;
     case FaultKind::kPauseNode:
       if (!parts_.cluster.IsUp(node)) return;
       parts_.cluster.PauseNode(node);

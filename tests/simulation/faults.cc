@@ -38,6 +38,10 @@ std::string_view FaultName(FaultKind kind) {
       return "crash_node";
     case FaultKind::kReimageNode:
       return "reimage_node";
+    case FaultKind::kWipeState:
+      return "wipe_state";
+    case FaultKind::kLoseSpool:
+      return "lose_spool";
     case FaultKind::kPauseNode:
       return "pause_node";
     case FaultKind::kUnkillable:
@@ -102,6 +106,8 @@ FaultOptions DefaultFaults() {
   faults[FaultKind::kBreakStream] = minutes(3);
   faults[FaultKind::kResend] = minutes(2);
   faults[FaultKind::kReimageNode] = minutes(20);
+  faults[FaultKind::kWipeState] = minutes(20);
+  faults[FaultKind::kLoseSpool] = minutes(15);
   faults[FaultKind::kOperator] = minutes(5);
   faults.slow_message = 0.002;
   faults.peers_hang = 0.15;

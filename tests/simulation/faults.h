@@ -26,6 +26,8 @@ enum class FaultKind {
   kKillAgent,
   kCrashNode,       // Power off; boots again later.
   kReimageNode,     // Crash, and its state directory is gone.
+  kWipeState,       // The state directory is gone, and the ranks still live.
+  kLoseSpool,       // The spool is gone, the state is not.
   kPauseNode,       // Everything on it is stopped, then goes on as a zombie.
   kUnkillable,      // Nothing on the node dies for up to 30 s (D state).
   kAgentDisk,       // The agent's state file cannot be written for a while.

@@ -96,6 +96,7 @@ class Invariants final : public Watcher {
                      const AgentDisk& disk) override;
   void OnReportSpooled(int node, const std::string& boot_id,
                        const Report& report) override;
+  void OnSpoolLost(int node) override;
   void OnReportsDropped(int node, const std::string& boot_id,
                         ReportSeq through) override;
   void OnStaleStream(int node, bool is_open) override;

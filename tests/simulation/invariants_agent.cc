@@ -61,8 +61,14 @@ void Invariants::OnAgentEffect(int node, const agent::Effect& effect,
     if (is_stale) Violate("S10", "a spawn ordered by a stale server");
   } else if (const auto* kill = std::get_if<agent::KillRanks>(&effect)) {
     const agent::DurableRun* run = FindDurable(*disk.state, kill->run);
-    // A node that lost its memory kills what it finds before it connects.
-    if (run == nullptr && disk.wipes > 0) return;
+    // A node that lost its memory kills what it finds, but nothing that was
+    // started since.
+    const bool has_own = std::ranges::any_of(cluster_->Live(), [&](int id) {
+      const Process& process = cluster_->At(id);
+      return process.node == node && process.run == kill->run &&
+             run != nullptr && process.attempt == run->started;
+    });
+    if (disk.wipes > 0 && !has_own) return;
     const AttemptId floor = run == nullptr ? AttemptId{0} : run->floor;
     if (kill->below > floor) {
       Violate("S7", fmt::format("node-{} kills below attempt {} while the "
@@ -153,6 +159,8 @@ void Invariants::OnReportSpooled(int node, const std::string& boot_id,
                                report.seq.value));
   }
 }
+
+void Invariants::OnSpoolLost(int node) { reports_[node].clear(); }
 
 void Invariants::OnReportsDropped(int node, const std::string& boot_id,
                                   ReportSeq through) {

@@ -112,18 +112,41 @@ void SimAgent::Crash() {
   if (writing_ && context_.random.Chance(0.5)) disk_.state = writing_->state;
   writing_.reset();
   appends_.clear();
-  // Recorders are read again from where the spool's last commit left off.
+  // Recorders are read again from where the spool's last commit left off, or
+  // from before it.
   cluster_.ReturnRecorderEvents(node_, std::move(unsettled_));
   unsettled_.clear();
+  if (context_.random.Chance(0.3)) {
+    cluster_.ReturnRecorderEvents(node_, std::exchange(settled_, {}));
+    for (RankExited& exit : std::exchange(settled_exits_, {})) {
+      cluster_.ExitRecords(node_).push_back(std::move(exit));
+    }
+  }
   if (is_stale_stream_) watcher_.OnStaleStream(node_, false);
   is_stale_stream_ = false;
   if (stream_ != 0) network_.CloseFromAgent(stream_, true);
   stream_ = 0;
 }
 
+// Exit records lie in the state directory, too; the processes themselves are
+// found by a mark in their environment.
+void SimAgent::WipeState() {
+  disk_.Wipe();
+  cluster_.ExitRecords(node_).clear();
+  cluster_.Orphan(node_);
+}
+
+void SimAgent::LoseSpool() {
+  disk_.spool.clear();
+  disk_.last_spooled = ReportSeq{0};
+  watcher_.OnSpoolLost(node_);
+}
+
 void SimAgent::Reboot(bool wipe) {
   ++boots_;
   clock_.mono_offset = context_.random.Time(seconds(1), seconds(1000));
+  settled_.clear();
+  settled_exits_.clear();
   if (wipe) disk_.Wipe();
   watcher_.OnNodeReborn(node_, boot_id());
 }
@@ -341,8 +364,11 @@ void SimAgent::On(const agent::AppendReport& append) {
 }
 
 void SimAgent::CommitSpool() {
+  settled_exits_.clear();
   for (Report& report : appends_) {
     if (const auto* exit = std::get_if<RankExited>(&report.body)) {
+      settled_exits_.push_back(*exit);
+      settled_exits_.back().killed_by_agent = false;
       std::erase_if(cluster_.ExitRecords(node_), [&](const RankExited& other) {
         return other.run == exit->run && other.attempt == exit->attempt &&
                other.rank == exit->rank;
@@ -353,7 +379,7 @@ void SimAgent::CommitSpool() {
     disk_.spool.push_back(std::move(report));
   }
   appends_.clear();
-  unsettled_.clear();
+  settled_ = std::exchange(unsettled_, {});
   SendReports();
 }
 

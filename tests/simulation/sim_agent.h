@@ -32,6 +32,9 @@ class SimAgent final : public AgentEnd {
   void OnNodeResumed();
   // The kernel's boot id changes; with `wipe` the state directory is gone too.
   void Reboot(bool wipe);
+  // While the process is down, and without a reboot.
+  void WipeState();
+  void LoseSpool();
   HostClock& clock() { return clock_; }
 
   // --- Faults.
@@ -127,6 +130,10 @@ class SimAgent final : public AgentEnd {
   std::optional<agent::PersistState> writing_;
   std::vector<Report> appends_;           // Not committed yet.
   std::vector<RecorderEvent> unsettled_;  // What they came from.
+  // Spooled last: a crash may come before its place is noted down, so that a
+  // restarted agent reads it again.
+  std::vector<RecorderEvent> settled_;
+  std::vector<RankExited> settled_exits_;
   std::deque<std::function<void()>> deferred_;
   Duration disk_fails_until_{};
   Duration spool_full_until_{};

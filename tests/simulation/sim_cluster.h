@@ -161,6 +161,8 @@ class SimCluster {
   void FailNextSpawn(int node) { nodes_[node].fails_spawn = true; }
   void CrashNode(int node);  // No exit record is written.
   void BootNode(int node) { nodes_[node].is_up = true; }
+  // The agent has forgotten its ranks and will kill them.
+  void Orphan(int node);
   void PauseNode(int node);
   void ResumeNode(int node);
   void MakeUnkillable(int node, Duration until) {

@@ -72,6 +72,12 @@ void SimCluster::CrashNode(int node_index) {
   node.exit_records.clear();
 }
 
+void SimCluster::Orphan(int node) {
+  for (const int id : LiveOn(node)) {
+    NoteDamage(processes_[id], "its agent lost its state");
+  }
+}
+
 void SimCluster::PauseNode(int node) {
   nodes_[node].is_paused = true;
   NoteStalls();

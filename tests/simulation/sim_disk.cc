@@ -1,5 +1,7 @@
 #include "tests/simulation/sim_disk.h"
 
+#include <fmt/format.h>
+
 #include <variant>
 
 namespace steadyrun::sim {
@@ -49,7 +51,7 @@ void ServerStore::ApplyOne(const Change& change, MonoTime now) {
 Snapshot ServerStore::Load(Now now) {
   Snapshot snapshot;
   snapshot.server_epoch = ++epoch_;
-  snapshot.server_id = server_id_;
+  snapshot.server_id = fmt::format("sim-server-{}", epoch_);
   for (auto& [name, stored] : runs_) {
     const Duration shift = now.mono - stored.saved;
     RunState state = stored.state;

@@ -52,7 +52,6 @@ class ServerStore {
     return requests_;
   }
   std::uint64_t epoch() const { return epoch_; }
-  const std::string& server_id() const { return server_id_; }
   const Totals& totals() const { return totals_; }
 
  private:
@@ -63,7 +62,6 @@ class ServerStore {
   void ApplyOne(const Change& change, MonoTime now);
 
   std::uint64_t epoch_ = 0;
-  std::string server_id_ = "sim-server";
   std::map<RunId, StoredRun> runs_;
   std::map<std::pair<RunId, std::int64_t>, Incident> incidents_;
   std::map<CheckpointKey, Checkpoint> checkpoints_;

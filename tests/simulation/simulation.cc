@@ -15,6 +15,7 @@ namespace {
 // default policy that may have to pass: compile, 30 min, three times that
 // while all ranks are busy; most histories need a minute.
 constexpr Duration kSettleLimit = minutes(110);
+constexpr std::int64_t kNever = 1'000'000'000;
 // What may be queued or on the wire at any time (S15).
 constexpr std::size_t kMaxQueue = 20'000;
 
@@ -57,6 +58,12 @@ void Simulation::BuildCluster(const SimulationOptions& options) {
     plan.first_step = random.Chance(0.2)
                           ? random.Time(seconds(10), seconds(120))
                           : random.Time(seconds(1), seconds(6));
+    if (random.Chance(0.2)) {
+      // The trainer saves only when told to.
+      spec.policy_toml = fmt::format("[checkpoint]\ninterval_steps = {}\n",
+                                     plan.checkpoint_interval);
+      plan.checkpoint_interval = kNever;
+    }
     cluster_->SetPlan(spec.run, plan);
     specs_.push_back(std::move(spec));
   }
@@ -67,7 +74,7 @@ void Simulation::BuildCluster(const SimulationOptions& options) {
   if (random.Chance(0.3)) {
     bounds.restarts_per_hour = static_cast<int>(random.Int(2, 5));
     for (RunSpec& spec : specs_) {
-      spec.policy_toml =
+      spec.policy_toml +=
           fmt::format("[restart]\nper_hour = {}\n", bounds.restarts_per_hour);
     }
   }

@@ -32,6 +32,7 @@ class Watcher : public ClusterListener {
                              const AgentDisk& disk) = 0;
   virtual void OnReportSpooled(int node, const std::string& boot_id,
                                const Report& report) = 0;
+  virtual void OnSpoolLost(int node) = 0;
   virtual void OnReportsDropped(int node, const std::string& boot_id,
                                 ReportSeq through) = 0;
   // From here on, nothing this node is told may have an effect (a stale

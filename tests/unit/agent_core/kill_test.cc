@@ -22,6 +22,20 @@ NodeRunState Survivor(std::int64_t attempt) {
           .ranks = {rank}};
 }
 
+// Found by simulation seed 34: the ranks of a lost state directory are killed,
+// and a later attempt under the same name must not be.
+TEST(KillTest, AnOrphansNameIsFreeOnceItIsGone) {
+  CoreRig rig(CoreRig::DefaultOptions(), CoreRig::FreshState(), {Survivor(5)});
+  rig.Tick();
+  ASSERT_THAT(rig.All<KillRanks>(), SizeIs(1));
+  rig.Gone(AttemptId{5}, 0, {.signal = 9});
+
+  rig.StartRun(2, AttemptId{6});
+  rig.Tick(seconds(5));
+
+  EXPECT_THAT(rig.All<KillRanks>(), IsEmpty());
+}
+
 TEST(KillTest, IsRepeatedUntilAllAreGone) {
   CoreRig rig;
   rig.StartRun();
