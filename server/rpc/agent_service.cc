@@ -1,8 +1,15 @@
 #include "server/rpc/agent_service.h"
 
 #include "server/rpc/agent_stream.h"
+#include "server/rpc/poller_rest.h"
 
 namespace steadyrun {
+namespace {
+
+// No new stream for this long: a storm of agents that come back is over.
+constexpr Duration kCalm = std::chrono::seconds(3);
+
+}  // namespace
 
 class AgentEndpoint::Impl final : public v1::AgentService::CallbackService {
  public:
@@ -10,6 +17,7 @@ class AgentEndpoint::Impl final : public v1::AgentService::CallbackService {
 
   grpc::ServerBidiReactor<v1::AgentMessage, v1::ServerMessage>* Connect(
       grpc::CallbackServerContext* context) override {
+    pollers_.Wake();  // Streams rarely come alone.
     return AgentStream::Open(context, backend_, &traffic_);
   }
 
@@ -18,6 +26,7 @@ class AgentEndpoint::Impl final : public v1::AgentService::CallbackService {
  private:
   const AgentServiceBackend backend_;
   AgentTraffic traffic_;
+  PollerRest pollers_{kCalm};
 };
 
 AgentEndpoint::AgentEndpoint(const AgentServiceBackend& backend)

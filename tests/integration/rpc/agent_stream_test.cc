@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "server/rpc/outgoing_queue.h"
+#include "server/rpc/poller_rest.h"
 #include "tests/integration/rpc/fixture.h"
 
 namespace steadyrun {
@@ -315,6 +316,27 @@ TEST_F(AgentStreamTest, TheEndOfTheServiceIsUnavailable) {
   EXPECT_EQ(agent->End().error_code(), grpc::StatusCode::UNAVAILABLE);
   TestAgent late(Channel());
   EXPECT_EQ(late.End().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(AgentStreamTest, OnePollingThreadServesAllWhileTheOthersRest) {
+  StartServer();
+  const std::size_t most =
+      std::clamp<std::size_t>(std::thread::hardware_concurrency() / 2, 2, 16);
+  PollerRest pollers(std::chrono::milliseconds(1));
+  std::size_t heartbeats = 0;
+  std::vector<std::unique_ptr<TestAgent>> agents;
+  for (int round = 0; round < 5; ++round) {
+    ASSERT_TRUE(pollers.WaitForSleepers(most - 1));
+    agents.push_back(Connect("n" + std::to_string(round)));
+    for (const auto& agent : agents) {
+      const std::string node = "n" + std::to_string(&agent - agents.data());
+      ASSERT_TRUE(agent->Write(HeartbeatOf(node)));
+      ASSERT_TRUE(sink_.WaitFor<AgentHeartbeat>(++heartbeats));
+    }
+    registry_.Execute(AckReports{LastSession(), {7}});
+    EXPECT_EQ(agents.back()->Read()->ack_seq(), 7u);
+    pollers.Wake();
+  }
 }
 
 TEST_F(AgentStreamTest, ManyAgentsAreHeardInTheirOwnOrder) {
