@@ -119,6 +119,7 @@ class RunController {
   void Decide(Now now, Outcome* out);
   void DecideOn(const Incident& incident, Now now, Outcome* out);
   bool MayAct(const Incident& incident, Now now) const;
+  bool MayHavePassed(const Incident& incident, Now now) const;
   void Blame(const Incident& incident, Now now);
   void BookPassedOver(const NodeId& node, Now now, Outcome* out);
   void BookFinalCause(Now now, Outcome* out);

@@ -14,6 +14,9 @@
 namespace steadyrun {
 namespace {
 
+// Signature of a node that came back with another boot_id: a fact for ever.
+constexpr const char* kRebooted = "rebooted";
+
 // Of a start that an agent has refused or could not carry out.
 constexpr std::string_view kRefusedSignature = "start ";
 
@@ -159,6 +162,7 @@ bool RunController::MayAct(const Incident& incident, Now now) const {
                        incident.signature.starts_with(kRefusedSignature);
   if (is_fact) return true;
   if (IsSettling(now)) return false;
+  if (MayHavePassed(incident, now)) return false;
   const auto nodes = static_cast<double>(state_.placement.size());
   double silent = 0;
   for (const NodeAssignment& assignment : state_.placement) {
@@ -176,6 +180,21 @@ bool RunController::MayAct(const Incident& incident, Now now) const {
     return silent == 0 || incident.kind == IncidentKind::kNodeLost;
   }
   return silent <= policy_.detect.silence.mass_share * nodes;
+}
+
+// What was true when it was found may not be true any more: a node that has
+// just been heard again may know better, and gets a moment to say so.
+bool RunController::MayHavePassed(const Incident& incident, Now now) const {
+  if (incident.kind != IncidentKind::kHang &&
+      incident.kind != IncidentKind::kNodeLost) {
+    return false;
+  }
+  if (incident.signature == kRebooted) return false;
+  const NodeHearing& hearing = core_.sessions->Hearing();
+  return std::any_of(state_.placement.begin(), state_.placement.end(),
+                     [&](const NodeAssignment& assignment) {
+                       return hearing.IsCatchingUp(assignment.node, now.mono);
+                     });
 }
 
 void RunController::Blame(const Incident& incident, Now now) {
@@ -300,7 +319,7 @@ void RunController::CheckNodeLife(const NodeEntry& node, Now now,
         assignment.node);
     finding.evidence = {fmt::format("boot_id was {}, is {}", assignment.boot_id,
                                     node.state.boot_id)};
-    finding.signature = "rebooted";
+    finding.signature = kRebooted;
     BookFinding(finding, now, out);
     return;
   }

@@ -137,6 +137,9 @@ void SimAgent::WipeState() {
 }
 
 void SimAgent::LoseSpool() {
+  // The state file knows a number above all in use, unless it could not be
+  // written yet: losing both is losing the state.
+  if (!disk_.state || disk_.state->next_seq <= disk_.last_spooled) return;
   disk_.spool.clear();
   disk_.last_spooled = ReportSeq{0};
   watcher_.OnSpoolLost(node_);
