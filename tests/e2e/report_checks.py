@@ -15,6 +15,7 @@ class ReportTest(unittest.TestCase):
         self.assertEqual(report["phase"], "completed", picture)
         self.assertEqual(report["steps_completed"], scenario.steps, picture)
         self.assertEqual(scenario.watch.overlaps, [], picture)
+        self.assertEqual(scenario.own_ends(), scenario.expected_ends, picture)
         self.check_times(report)
         self.assertEqual(
             report["final_parameters_sha256"], scenario.reference(), picture

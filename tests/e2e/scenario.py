@@ -121,6 +121,8 @@ class Scenario:
             if fault.kind == "pause_node"
         }
         self.expected_agents = nodes + spares
+        # A failpoint is a SIGKILL of the server by itself.
+        self.expected_ends = {"server": [-9]} if server_environment else {}
         self._began = time.monotonic()
 
     def __enter__(self):
@@ -180,8 +182,8 @@ class Scenario:
             if time.monotonic() > deadline:
                 raise Timeout("not after %d s: %s\n%s" % (
                     seconds, what, self.picture()))
-            for name in self.cluster.tend():
-                self._say("%s is started again" % name)
+            for service in self.cluster.tend():
+                self._say("%s is started again" % service.name)
             time.sleep(0.03)
 
     def view(self):
@@ -213,6 +215,16 @@ class Scenario:
         return self.wait_for(
             "a report", lambda: self.client.query("report", RUN), 30
         )
+
+    def own_ends(self):
+        """Exit codes of programs that ended without being told to."""
+        return {
+            service.name: service.own_ends
+            for service in (
+                self.cluster.server, *self.cluster.agents.values()
+            )
+            if service.own_ends
+        }
 
     def stored_steps(self):
         """Steps the service has in its database, once each."""

@@ -129,9 +129,9 @@ class Cluster:
             self._unmount()
 
     def tend(self):
-        """Starts again what has ended; names of what was started."""
+        """Starts again what has ended; the services that were started."""
         return [
-            service.name
+            service
             for service in (self.server, *self.agents.values())
             if service.tend()
         ]

@@ -81,8 +81,9 @@ class Quickstart:
         clock.start()
         injector.start()
         while progress.phase() not in _ENDED:
-            for name in cluster.tend():
-                progress.say("%s is started again" % name)
+            for service in cluster.tend():
+                progress.say("%s is started again%s"
+                             % (service.name, service.why_started))
             time.sleep(_TEND_SECONDS)
         clock.stop()
         injector.join()

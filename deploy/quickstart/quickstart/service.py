@@ -22,6 +22,9 @@ class Service:
         self.log_path = log_path
         self.process = None
         self.starts = 0
+        self.own_ends = []  # Exit codes of ends that nobody ordered.
+        self._is_killed = False
+        self.why_started = ""  # After an end that nobody ordered.
         self.start_at = 0.0  # Not before this moment; monotonic.
         self._held_until = 0.0
         self.is_wanted = False
@@ -46,10 +49,12 @@ class Service:
             )
         self.starts += 1
         self.is_wanted = True
+        self._is_killed = False
 
     def kill(self, down_seconds):
         """SIGKILL; it comes back after so many seconds, None: never."""
         self.hold(down_seconds)
+        self._is_killed = True
         if self.is_running():
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
@@ -67,6 +72,11 @@ class Service:
             return False
         now = time.monotonic()
         if not self.start_at:
+            self.why_started = ""
+            if not self._is_killed:
+                self.own_ends.append(self.process.poll())
+                self.why_started = ": it ended by itself, code %s, see %s" % (
+                    self.own_ends[-1], self.log_path)
             self.start_at = now + RESTART_SECONDS
             if self._held_until > now:
                 self.start_at = self._held_until
