@@ -310,6 +310,11 @@ void Chaos::Heal() {
     parts_.context.faults[kind] = Duration(0);
   }
   parts_.context.faults.slow_message = 0;
+  for (const RunId& run : parts_.runs) {
+    parts_.cluster.CrashAtStep(run, std::nullopt);
+    parts_.cluster.NanAtStep(run, std::nullopt);
+    parts_.cluster.SlowDown(run, 1.0);
+  }
   parts_.server.FailCommitsUntil(Duration(0));
   parts_.server.Resume();
   parts_.server.Start();

@@ -107,7 +107,7 @@ class Invariants final : public Watcher {
 
   // --- For liveness and statistics.
   int automatic_restarts() const { return automatic_restarts_; }
-  int wrong_silences() const { return wrong_silences_; }
+  int halts() const { return halts_; }
   const std::map<RunId, std::string>& last_page() const { return last_page_; }
   std::size_t OutstandingReports(int node) const;
 
@@ -125,6 +125,10 @@ class Invariants final : public Watcher {
   };
 
   // invariants_engine.cc
+  void ObserveEvent(const Event& event, const Outcome& outcome);
+  void ObserveChanges(const Outcome& outcome);
+  void TraceHeartbeat(const NodeState& state);
+  const RunState* SeenRun(const RunId& name) const;
   void CheckRunChange(const Event& event, const Outcome& outcome,
                       const RunState& before, const RunState& after);
   void CheckAutomaticStop(const RunState& before, const RunState& after,
@@ -163,8 +167,8 @@ class Invariants final : public Watcher {
   std::map<std::pair<RunId, std::int64_t>, Incident> seen_incidents_;
   std::map<SessionId, int> sessions_;
   std::map<SessionId, std::string> session_boots_;
-  std::map<int, SessionId> session_of_;  // The newest of each node.
-  std::map<int, Duration> heard_;        // Last message the engine took.
+  std::map<int, SessionId> live_session_;
+  std::map<int, Duration> heard_;  // Last message the engine took.
   Duration server_started_{};
   Duration last_tick_{};
   Duration late_tick_{};
@@ -180,7 +184,7 @@ class Invariants final : public Watcher {
   // Attempts of which some node said that it could not start its ranks.
   std::set<std::pair<RunId, AttemptId>> start_failures_;
   int automatic_restarts_ = 0;
-  int wrong_silences_ = 0;
+  int halts_ = 0;
 
   std::vector<std::string> boots_;  // Present boot_id of each node.
   std::vector<std::map<ReportSeq, Tracked>> reports_;  // Not yet dropped.

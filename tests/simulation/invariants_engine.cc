@@ -65,43 +65,88 @@ void Invariants::OnServerStarted(std::uint64_t epoch) {
   pending_restarts_.clear();
   sessions_.clear();
   session_boots_.clear();
-  session_of_.clear();
+  live_session_.clear();
   heard_.clear();
 }
 
 void Invariants::OnEngineStep(const Event& event, const Outcome& outcome) {
+  ObserveEvent(event, outcome);
+  ObserveChanges(outcome);
+  for (const Change& change : outcome.changes) {
+    const auto* after = std::get_if<RunState>(&change);
+    if (after == nullptr) continue;
+    const RunId& name = after->spec.run;
+    auto it = seen_runs_.find(name);
+    if (it == seen_runs_.end()) {
+      const RunState* stored = store_->FindRun(name);
+      it = seen_runs_.emplace(name, stored != nullptr ? *stored : *after).first;
+    }
+    const RunState before = it->second;
+    it->second = *after;
+    CheckRunChange(event, outcome, before, *after);
+  }
+}
+
+void Invariants::ObserveEvent(const Event& event, const Outcome& outcome) {
+  std::optional<SessionId> speaker;
   if (const auto* connected = std::get_if<AgentConnected>(&event)) {
     const int node = IndexOf(connected->hello.state.node);
     sessions_[connected->session] = node;
     session_boots_[connected->session] = connected->hello.state.boot_id;
-    session_of_[node] = connected->session;
+    live_session_[node] = connected->session;
     heard_[node] = context_.now();
+  } else if (const auto* gone = std::get_if<AgentDisconnected>(&event)) {
+    std::erase_if(live_session_, [&](const auto& item) {
+      return item.second == gone->session;
+    });
   } else if (const auto* beat = std::get_if<AgentHeartbeat>(&event)) {
-    const auto it = sessions_.find(beat->session);
-    if (it != sessions_.end()) heard_[it->second] = context_.now();
-    for (const NodeRunState& run : beat->state.runs) {
-      if (!context_.trace.keeps_lines() || run.ranks.empty()) continue;
-      const RankState& rank = run.ranks.back();
-      context_.trace.Line(
-          context_.now(), "server",
-          "hears {}: {} floor {} started {}, rank {} of {} {} at step {}, {} "
-          "for {:.2f} s",
-          beat->state.node, run.run, run.floor.value, run.started.value,
-          rank.rank.value, rank.attempt.value,
-          rank.life == RankLife::kExited ? "gone" : "alive", rank.step.value,
-          PhaseName(rank.phase), ToSeconds(rank.progress_age));
-    }
+    speaker = beat->session;
+    TraceHeartbeat(beat->state);
   } else if (const auto* reports = std::get_if<AgentReports>(&event)) {
+    speaker = reports->session;
     context_.trace.Line(
-        context_.now(), "server", "takes reports {} to {} of node-{}",
+        context_.now(), "server", "takes reports {} to {} of session {}",
         reports->reports.front().seq.value, reports->reports.back().seq.value,
-        sessions_[reports->session]);
-    const auto it = sessions_.find(reports->session);
-    if (it != sessions_.end()) heard_[it->second] = context_.now();
+        reports->session.value);
   } else if (std::holds_alternative<Ticked>(event)) {
     if (context_.now() - last_tick_ > kLateTick) late_tick_ = context_.now();
     last_tick_ = context_.now();
   }
+  if (!speaker) return;
+  const auto node = sessions_.find(*speaker);
+  const bool is_live = node != sessions_.end() &&
+                       live_session_.contains(node->second) &&
+                       live_session_[node->second] == *speaker;
+  if (is_live) {
+    heard_[node->second] = context_.now();
+  } else if (!outcome.changes.empty() || !outcome.effects.empty()) {
+    Violate("S19", fmt::format("session {} has ended, and still has effect",
+                               speaker->value));
+  }
+}
+
+void Invariants::TraceHeartbeat(const NodeState& state) {
+  if (!context_.trace.keeps_lines()) return;
+  for (const NodeRunState& run : state.runs) {
+    if (run.ranks.empty()) continue;
+    const RankState& rank = run.ranks.back();
+    context_.trace.Line(
+        context_.now(), "server",
+        "hears {}: {} floor {} started {}, rank {} of {} {} at step {}, {} "
+        "for {:.2f} s",
+        state.node, run.run, run.floor.value, run.started.value,
+        rank.rank.value, rank.attempt.value,
+        rank.life == RankLife::kExited ? "gone" : "alive", rank.step.value,
+        PhaseName(rank.phase), ToSeconds(rank.progress_age));
+  }
+}
+
+const RunState* Invariants::SeenRun(const RunId& name) const {
+  const auto it = seen_runs_.find(name);
+  return it == seen_runs_.end() ? store_->FindRun(name) : &it->second;
+}
+
+void Invariants::ObserveChanges(const Outcome& outcome) {
   for (const Change& change : outcome.changes) {
     if (const auto* checkpoint = std::get_if<Checkpoint>(&change)) {
       seen_checkpoints_[{checkpoint->run, checkpoint->attempt,
@@ -116,40 +161,19 @@ void Invariants::OnEngineStep(const Event& event, const Outcome& outcome) {
                             incident->reason));
       }
     } else if (const auto* row = std::get_if<StepRow>(&change)) {
-      const auto run = seen_runs_.find(row->run);
-      const RunState* state =
-          run == seen_runs_.end() ? store_->FindRun(row->run) : &run->second;
-      if (state != nullptr && row->attempt < state->attempt) {
+      const RunState* run = SeenRun(row->run);
+      if (run != nullptr && row->attempt < run->attempt) {
         Violate("S2", fmt::format("a row of step {} of attempt {} counts while "
                                   "run {} is at attempt {}",
                                   row->step.value, row->attempt.value, row->run,
-                                  state->attempt.value));
+                                  run->attempt.value));
       }
+    } else if (const auto* decision = std::get_if<Decision>(&change)) {
+      if (decision->action != "fence") continue;
+      const RunState* run = SeenRun(decision->run);
+      if (run == nullptr) continue;
+      Fence(*run, decision->reason.substr(0, decision->reason.find(':')));
     }
-  }
-  for (const Change& change : outcome.changes) {
-    const auto* decision = std::get_if<Decision>(&change);
-    if (decision == nullptr || decision->action != "fence") continue;
-    const NodeId node = decision->reason.substr(0, decision->reason.find(':'));
-    const RunState* run = store_->FindRun(decision->run);
-    if (const auto it = seen_runs_.find(decision->run);
-        it != seen_runs_.end()) {
-      run = &it->second;
-    }
-    if (run != nullptr) Fence(*run, node);
-  }
-  for (const Change& change : outcome.changes) {
-    const auto* after = std::get_if<RunState>(&change);
-    if (after == nullptr) continue;
-    const RunId& name = after->spec.run;
-    auto it = seen_runs_.find(name);
-    if (it == seen_runs_.end()) {
-      const RunState* stored = store_->FindRun(name);
-      it = seen_runs_.emplace(name, stored != nullptr ? *stored : *after).first;
-    }
-    const RunState before = it->second;
-    it->second = *after;
-    CheckRunChange(event, outcome, before, *after);
   }
 }
 
@@ -257,8 +281,6 @@ void Invariants::CheckAutomaticStop(const RunState& before,
     if (!is_alone) {
       Violate("S6", fmt::format("run {}: {}; yet: {}", before.spec.run,
                                 could_go_on, after.phase_reason));
-    } else {
-      ++wrong_silences_;
     }
   }
   if (after.after_stop != AfterStop::kRestart) return;

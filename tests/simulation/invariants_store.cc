@@ -120,6 +120,9 @@ void Invariants::CheckCommittedRun(const RunState& before,
                               after.attempt.value, after.save_seq,
                               before.attempt.value, before.save_seq));
   }
+  if (before.phase != RunPhase::kHalted && after.phase == RunPhase::kHalted) {
+    ++halts_;
+  }
   if (after.restarts.size() > kMaxRestartRecords) {
     Violate("S15", "the list of restarts grows without bound");
   }

@@ -16,6 +16,9 @@ namespace {
 // while all ranks are busy; most histories need a minute.
 constexpr Duration kSettleLimit = minutes(110);
 constexpr std::int64_t kNever = 1'000'000'000;
+// What was left behind by a fault may halt a run once more after the end of
+// the faults, or twice; then it has to go on.
+constexpr int kMaxHalts = 3;
 // What may be queued or on the wire at any time (S15).
 constexpr std::size_t kMaxQueue = 20'000;
 
@@ -130,6 +133,7 @@ SimulationResult Simulation::Run() {
   result.events = context_.queue.executed();
   result.virtual_time = context_.now();
   result.automatic_restarts = invariants_->automatic_restarts();
+  result.halts = invariants_->halts();
   result.injected = context_.injected;
   context_.trace.Mix(context_.queue.executed());
   context_.trace.Mix(static_cast<std::uint64_t>(context_.now().count()));
@@ -139,7 +143,6 @@ SimulationResult Simulation::Run() {
     if (run == nullptr) continue;
     result.attempts += static_cast<std::uint64_t>(run->attempts);
     if (run->phase == RunPhase::kCompleted) ++result.completed;
-    if (run->phase == RunPhase::kHalted) ++result.halted;
     context_.trace.Mix(static_cast<std::uint64_t>(run->max_step.value));
     context_.trace.Mix(static_cast<std::uint64_t>(run->attempt.value));
   }
@@ -174,14 +177,22 @@ void Simulation::CheckLiveness() {
   }
 }
 
-// People come back to work: what they had paused goes on.
+// People come back to work: what they had paused goes on, and what is halted,
+// for a reason they were told, is tried again now that nothing is wrong.
 void Simulation::WakeHeldRuns() {
   if (!people_->IsIdle()) return;
   for (const RunSpec& spec : specs_) {
     const RunState* run = server_->store().FindRun(spec.run);
-    if (run != nullptr && run->phase == RunPhase::kPaused) {
-      people_->Order(spec.run, OperatorAction::kResume);
+    if (run == nullptr) continue;
+    const bool is_halted = run->phase == RunPhase::kHalted;
+    if (!is_halted && run->phase != RunPhase::kPaused) continue;
+    if (is_halted && (run->phase_reason.empty() ||
+                      !invariants_->last_page().contains(spec.run))) {
+      invariants_->Violate("LIVENESS",
+                           spec.run + " is halted and nobody was told why");
     }
+    if (is_halted && ++halts_[spec.run] > kMaxHalts) continue;
+    people_->Order(spec.run, OperatorAction::kResume);
   }
 }
 
@@ -191,13 +202,6 @@ std::string Simulation::WhyRunNotSettled(const RunId& name) {
   switch (run->phase) {
     case RunPhase::kCompleted:
     case RunPhase::kStopped:
-      return "";
-    case RunPhase::kHalted:
-      if (run->phase_reason.empty())
-        return name + " is halted, nobody knows why";
-      if (!invariants_->last_page().contains(name)) {
-        return name + " is halted and nobody was told";
-      }
       return "";
     default:
       // The run must reach its last step: making one more is not enough.

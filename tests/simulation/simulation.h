@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,7 +33,7 @@ struct SimulationResult {
   int automatic_restarts = 0;
   std::uint64_t attempts = 0;
   int completed = 0;
-  int halted = 0;
+  int halts = 0;
   std::array<std::uint64_t, kFaultKinds> injected{};
   std::vector<std::string> trace;
 };
@@ -66,6 +67,7 @@ class Simulation {
   std::unique_ptr<Chaos> chaos_;
   std::vector<RunSpec> specs_;
   Duration chaos_time_{};
+  std::map<RunId, int> halts_;  // Since the end of the faults.
 };
 
 }  // namespace steadyrun::sim
