@@ -13,7 +13,7 @@ RunWatch::RunWatch(const DetectOptions& options)
       crash_(options.crash),
       hang_(options.hang),
       silence_(options.silence),
-      nan_(options.nan),
+      training_(options),
       checkpoint_(options.checkpoint) {}
 
 void RunWatch::Begin(const WatchedAttempt& attempt, Now now) {
@@ -22,7 +22,7 @@ void RunWatch::Begin(const WatchedAttempt& attempt, Now now) {
   crash_.Begin(attempt);
   hang_.Begin(attempt, now.mono);
   silence_.Begin(attempt);
-  nan_.Begin(attempt);
+  training_.Begin(attempt, now);
   checkpoint_.Begin(attempt, now.mono);
   storage_.Begin(attempt);
   agents_.clear();
@@ -98,7 +98,7 @@ void RunWatch::ObserveFinished(const RankFinished& finished) {
 void RunWatch::ObserveRow(const StepRow& row, Now now) {
   if (row.run != attempt_.run || row.attempt != attempt_.attempt) return;
   hang_.ObserveStep(row.step, row.step_seconds_max, now.mono);
-  Add(nan_.Observe(row, now));
+  training_.ObserveRow(row, now, &pending_);
 }
 
 void RunWatch::ObserveShard(const CheckpointShard& shard, const NodeId& node,
@@ -186,8 +186,9 @@ Verdicts RunWatch::Take() {
       case IncidentKind::kCheckpointOverdue:
       case IncidentKind::kStorage:
         return 4;
+      default:
+        return 5;
     }
-    return 4;
   };
   std::ranges::stable_sort(pending_.findings, {}, place);
   return std::exchange(pending_, Verdicts());

@@ -20,12 +20,12 @@
 #include "server/detect/checkpoint_detector.h"
 #include "server/detect/crash_detector.h"
 #include "server/detect/hang_detector.h"
-#include "server/detect/nan_detector.h"
 #include "server/detect/node_hearing.h"
 #include "server/detect/options.h"
 #include "server/detect/run_progress.h"
 #include "server/detect/silence_detector.h"
 #include "server/detect/storage_detector.h"
+#include "server/detect/training_watch.h"
 #include "server/detect/watched_attempt.h"
 #include "server/model/step_row.h"
 
@@ -99,7 +99,7 @@ class RunWatch {
   CrashDetector crash_;
   HangDetector hang_;
   SilenceDetector silence_;
-  NanDetector nan_;
+  TrainingWatch training_;
   CheckpointDetector checkpoint_;
   StorageDetector storage_;
   std::map<NodeId, Agent> agents_;

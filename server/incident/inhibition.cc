@@ -38,8 +38,9 @@ std::size_t Index(IncidentKind kind) {
     case IncidentKind::kCheckpointOverdue:
     case IncidentKind::kStorage:
       return kEnding;
+    default:  // Training kinds.
+      return kEnding;
   }
-  return kEnding;
 }
 
 using enum Rule;

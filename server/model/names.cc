@@ -31,6 +31,60 @@ std::string_view IncidentKindName(IncidentKind kind) {
       return "start_failed";
     case IncidentKind::kStorage:
       return "storage";
+    case IncidentKind::kStraggler:
+      return "straggler";
+    case IncidentKind::kSlowdown:
+      return "slowdown";
+    case IncidentKind::kDataStall:
+      return "data_stall";
+    case IncidentKind::kCheckpointSlow:
+      return "checkpoint_slow";
+    case IncidentKind::kLossSpike:
+      return "loss_spike";
+    case IncidentKind::kGradExplosion:
+      return "grad_explosion";
+    case IncidentKind::kDivergence:
+      return "divergence";
+    case IncidentKind::kPlateau:
+      return "plateau";
+    case IncidentKind::kLossScale:
+      return "loss_scale";
+    case IncidentKind::kKlBlowup:
+      return "kl_blowup";
+    case IncidentKind::kEntropyCollapse:
+      return "entropy_collapse";
+    case IncidentKind::kRewardCollapse:
+      return "reward_collapse";
+    case IncidentKind::kRewardHacking:
+      return "reward_hacking";
+    case IncidentKind::kLengthExplosion:
+      return "length_explosion";
+    case IncidentKind::kRolloutMismatch:
+      return "rollout_mismatch";
+    case IncidentKind::kGenerationStall:
+      return "generation_stall";
+    case IncidentKind::kCorruption:
+      return "corruption";
+  }
+  return "unknown";
+}
+
+bool IsTrainingKind(IncidentKind kind) {
+  return kind >= IncidentKind::kStraggler;
+}
+
+std::string_view AdviceName(Advice advice) {
+  switch (advice) {
+    case Advice::kRecord:
+      return "record";
+    case Advice::kReport:
+      return "report";
+    case Advice::kReplaceNode:
+      return "replace_node";
+    case Advice::kRollback:
+      return "rollback";
+    case Advice::kHalt:
+      return "halt";
   }
   return "unknown";
 }

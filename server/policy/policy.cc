@@ -68,6 +68,13 @@ Policy DefaultPolicy() {
   policy.For(IncidentKind::kCheckpointBad).ladder = {Remedy::kSave};
   policy.For(IncidentKind::kCheckpointOverdue).ladder = {Remedy::kSave};
   policy.For(IncidentKind::kStorage).ladder = {Remedy::kPage};
+  // Judgements about the training itself: a person decides.
+  for (std::size_t i = 0; i < kIncidentKinds; ++i) {
+    const auto kind = static_cast<IncidentKind>(i);
+    if (!IsTrainingKind(kind)) continue;
+    policy.For(kind).mode = Mode::kAdvise;
+    policy.For(kind).ladder = {Remedy::kPage};
+  }
   return policy;
 }
 

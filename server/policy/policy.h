@@ -40,7 +40,6 @@ std::string_view RemedyName(Remedy remedy);  // "none", "replace_node", ...
 // True for the rungs that end the attempt.
 bool StopsTheAttempt(Remedy remedy);
 
-inline constexpr std::size_t kIncidentKinds = 9;
 // Rungs of one ladder; more than this is a mistake in the file.
 inline constexpr std::size_t kMaxRungs = 8;
 

@@ -53,6 +53,11 @@ std::vector<std::pair<std::string_view, Remedy>> RemediesFor(
     case IncidentKind::kCheckpointOverdue:
       remedies = {Remedy::kNone, Remedy::kSave, Remedy::kPage};
       break;
+    default:
+      break;
+  }
+  if (IsTrainingKind(kind)) {
+    remedies = {Remedy::kNone, Remedy::kPage, Remedy::kSave};
   }
   std::vector<std::pair<std::string_view, Remedy>> words;
   for (const Remedy remedy : remedies) {

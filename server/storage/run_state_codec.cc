@@ -96,9 +96,9 @@ absl::Status DecodeRestarts(const v1::StoredRunState& in, MonoTime now,
     restart.at = FromUnixMillis(stored.at_unix_ms());
     restart.at_mono = now - Duration(stored.at_age_ns());
     restart.attempt = AttemptId{stored.attempt()};
-    ASSIGN_OR_RETURN(restart.kind,
-                     ParseStoredName(stored.kind(), IncidentKind::kStorage,
-                                     IncidentKindName));
+    ASSIGN_OR_RETURN(
+        restart.kind,
+        ParseStoredName(stored.kind(), kLastIncidentKind, IncidentKindName));
     restart.signature = stored.signature();
     restart.step = Step{stored.step()};
     restart.made_progress = stored.made_progress();

@@ -110,9 +110,8 @@ absl::StatusOr<Incident> DecodeIncident(std::string_view bytes) {
   Incident incident;
   incident.number = in.number();
   incident.run = in.run();
-  ASSIGN_OR_RETURN(
-      incident.kind,
-      ParseStoredName(in.kind(), IncidentKind::kStorage, IncidentKindName));
+  ASSIGN_OR_RETURN(incident.kind, ParseStoredName(in.kind(), kLastIncidentKind,
+                                                  IncidentKindName));
   ASSIGN_OR_RETURN(
       incident.severity,
       ParseStoredName(in.severity(), Severity::kCritical, SeverityName));

@@ -121,12 +121,11 @@ class InjectorTest(unittest.TestCase):
 
         self.assertEqual(victim.wait(30), -signal.SIGKILL)
         strike, = injector.strikes
-        reader = recorder_file.Reader(
-            os.path.join(self.folder, "recorder-1-1")
-        )
-        self.assertGreaterEqual(reader.writer("step"), 60)
-        # 4 ms between looks, 5 ms a step; slack for a busy machine.
-        self.assertLess(reader.writer("step"), 90)
+        # The run's step is that of its foremost rank: these two train apart,
+        # so the victim's own may be behind. 4 ms between looks, 5 ms a step;
+        # slack for a busy machine.
+        self.assertGreaterEqual(strike.step, 60)
+        self.assertLess(strike.step, 90)
         self.wait_for(lambda: strike.times == 1)
         self.assertIsNone(self.trainers.processes[0].poll())
 

@@ -1,0 +1,26 @@
+#include "server/detect/training_watch.h"
+
+#include <optional>
+#include <utility>
+
+namespace steadyrun {
+
+TrainingWatch::TrainingWatch(const DetectOptions& options)
+    : nan_(options.nan) {}
+
+void TrainingWatch::Begin(const WatchedAttempt& attempt, Now) {
+  nan_.Begin(attempt);
+}
+
+void TrainingWatch::ObserveRow(const StepRow& row, Now now,
+                               Verdicts* verdicts) {
+  if (std::optional<Finding> nan = nan_.Observe(row, now); nan.has_value()) {
+    nan->detector = "nan";
+    nan->onset_step = nan->step;
+    nan->advice = Advice::kRollback;
+    nan->rollback.below = nan->step;
+    verdicts->findings.push_back(*std::move(nan));
+  }
+}
+
+}  // namespace steadyrun

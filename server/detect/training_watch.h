@@ -1,0 +1,35 @@
+#pragma once
+
+// All detectors that judge the training itself, from step rows alone: what the
+// service feeds live and what `steadyrun backtest` feeds from a recording, so
+// that both give the same verdicts.
+//
+//   TrainingWatch watch(options);
+//   watch.Begin(attempt, now);             // at each Start
+//   watch.ObserveRow(row, now, &verdicts)  // each closed row, in any order
+//
+// Rows of other attempts are ignored; trends never mix attempts. Verdicts are
+// a function of the rows and their order, never of `now`, which only dates the
+// findings. O(1) state a rank. One thread; pure.
+
+#include "base/clock.h"
+#include "server/detect/nan_detector.h"
+#include "server/detect/options.h"
+#include "server/detect/watched_attempt.h"
+#include "server/model/step_row.h"
+
+namespace steadyrun {
+
+class TrainingWatch {
+ public:
+  explicit TrainingWatch(const DetectOptions& options);
+
+  void Begin(const WatchedAttempt& attempt, Now now);
+  // Appends to `verdicts`.
+  void ObserveRow(const StepRow& row, Now now, Verdicts* verdicts);
+
+ private:
+  NanDetector nan_;
+};
+
+}  // namespace steadyrun
