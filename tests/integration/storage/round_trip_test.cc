@@ -272,6 +272,8 @@ TEST_F(RoundTripTest, DecisionsRequestsAndRankFailures) {
   Apply({Decision{"r", AttemptId{2}, 4, clock_.WallNow(), "restart", "because"},
          RequestDone{"req-1", "done"}, RequestDone{"req-1", "done twice"},
          failure});
+  // The same report applied again: a rank of an attempt ends once.
+  Apply({failure});
   const Snapshot snapshot = LoadAll();
   EXPECT_THAT(snapshot.requests,
               testing::ElementsAre(testing::Pair("req-1", "done")));
