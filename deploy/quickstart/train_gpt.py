@@ -374,7 +374,8 @@ class Trainer:
         options = self.options
         with run.phase("data"):
             tokens, targets = batch_at(
-                self.training_text, options.seed, step, self.rank,
+                self.training_text, options.seed, run.resume.data(step),
+                self.rank,
                 options.batch, options.context,
             )
             if options.step_seconds:
@@ -393,7 +394,8 @@ class Trainer:
         with run.phase("optimizer"):
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, options)
+                group["lr"] = (learning_rate_at(step, options)
+                               * run.resume.learning_rate_factor)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
         seconds = time.monotonic() - began - self.mean.seconds

@@ -152,12 +152,26 @@ void RunController::AdvanceStepsWithoutSilent(Now now, Outcome* out) {
   NoteStep(Step{reached}, now, out);
 }
 
+// A loss that may be about to diverge makes no checkpoint trusted.
+Step RunController::HealthyUpTo(Step step) const {
+  for (const Incident* open : book_.Open()) {
+    if (!IsTrainingKind(open->kind) || open->attempt != state_.attempt ||
+        open->severity == Severity::kInfo || open->culprit.rank != kNoRank) {
+      continue;
+    }
+    if (open->onset_step != kNoStep && open->onset_step <= step) {
+      step = Step{open->onset_step.value - 1};
+    }
+  }
+  return step;
+}
+
 void RunController::NoteStep(Step step, Now now, Outcome* out) {
   if (step <= state_.attempt_step) return;
   Apply(StepCompleted{step}, now, out);
   is_soft_dirty_ = true;
-  ledger_.Trust(state_.attempt, state_.resume_attempt, state_.resume_step, step,
-                policy_.save.trust_steps);
+  ledger_.Trust(state_.attempt, state_.resume_attempt, state_.resume_step,
+                HealthyUpTo(step), policy_.save.trust_steps);
   if (!unconfirmed_.empty()) {
     for (const IncidentKind kind :
          {IncidentKind::kHang, IncidentKind::kNodeLost,

@@ -57,7 +57,8 @@ std::vector<std::pair<std::string_view, Remedy>> RemediesFor(
       break;
   }
   if (IsTrainingKind(kind)) {
-    remedies = {Remedy::kNone, Remedy::kPage, Remedy::kSave};
+    remedies = {Remedy::kNone,        Remedy::kPage,     Remedy::kSave,
+                Remedy::kReplaceNode, Remedy::kRollback, Remedy::kHalt};
   }
   std::vector<std::pair<std::string_view, Remedy>> words;
   for (const Remedy remedy : remedies) {
