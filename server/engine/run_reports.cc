@@ -226,6 +226,7 @@ RunController::Taken RunController::OnExited(const NodeEntry& node,
 
 RunController::Taken RunController::OnFinished(const RankFinished& finished) {
   if (!IsCurrent(finished.attempt)) return Taken::kStale;
+  join_.NoteRankStep(finished.rank, finished.step);
   watch_.ObserveFinished(finished);
   state_.finished[finished.rank.value] = finished.parameters_sha256;
   is_dirty_ = true;
@@ -234,6 +235,8 @@ RunController::Taken RunController::OnFinished(const RankFinished& finished) {
 
 void RunController::CheckEnd(Now now, Outcome* out) {
   if (!IsLive(state_.phase) || !watch_.Crash().AllEndedWell()) return;
+  // Steps told by now may still wait for their rows to close.
+  AdvanceSteps(now, out);
   const std::int64_t last = state_.spec.target_steps - 1;
   const bool is_at_end =
       state_.spec.target_steps > 0 && NewestStep().value >= last;
