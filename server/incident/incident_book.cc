@@ -94,14 +94,19 @@ IncidentBook::Entry* IncidentBook::Newest() {
 
 Booked IncidentBook::Observe(const Finding& finding, Now now) {
   if (finding.run != run_) return {};
+  // One that ends the attempt before one that only accompanies it: a lost node
+  // explains the crash of its peers, and the silence of its agent ends with it.
   const auto find = [&](Relation relation) -> Entry* {
+    Entry* condition = nullptr;
     for (auto& [number, entry] : entries_) {
-      if (entry.incident.state == IncidentState::kOpen &&
-          Relate(CauseOf(entry), finding) == relation) {
-        return &entry;
+      if (entry.incident.state != IncidentState::kOpen ||
+          Relate(CauseOf(entry), finding) != relation) {
+        continue;
       }
+      if (EndsAttempt(entry.incident)) return &entry;
+      if (condition == nullptr) condition = &entry;
     }
-    return nullptr;
+    return condition;
   };
   Booked booked;
   if (Entry* same = find(Relation::kSameCause)) {

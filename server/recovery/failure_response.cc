@@ -18,8 +18,15 @@ Remedy Chosen(const GuardVerdict& verdict) {
 }
 
 // Whatever else is done: what was saved from a step on that was not finite is
-// not finite either.
+// not finite either; of a malignant spike, what was saved too near to it.
 void DistrustPoisoned(const FailureFound& found, Advanced* result) {
+  if (found.plan.has_value()) {
+    result->intents.push_back(DistrustFrom{
+        found.plan->below,
+        fmt::format("saved at or after step {}, too near to the onset of a {}",
+                    found.plan->below.value,
+                    IncidentKindName(found.failure.kind))});
+  }
   if (found.failure.kind != IncidentKind::kNan) return;
   const Step onset = found.failure.step;
   result->intents.push_back(DistrustFrom{
@@ -32,12 +39,6 @@ void RollBack(RunState* state, const FailureFound& found, bool is_again,
               Advanced* result) {
   if (found.plan.has_value()) {
     ApplyPlan(*found.plan, state);
-    result->intents.push_back(DistrustFrom{
-        found.plan->below,
-        fmt::format("saved less than the safe distance before step {}, where "
-                    "{} began, or later",
-                    found.failure.step.value,
-                    IncidentKindName(found.failure.kind))});
     return;
   }
   if (found.failure.kind != IncidentKind::kNan) {

@@ -443,6 +443,23 @@ TEST(IncidentBookTest, RandomFindingsKeepTheBookInOrder) {
   }
 }
 
+// Seen first as a silent agent, then by its peers' broken connections.
+TEST(IncidentBookTest, ALostNodeIsOneStoryWithItsAgentAndItsPeers) {
+  IncidentBook book("run", 0);
+  book.Observe(Make(K::kAgentLost, {"a", kNoRank}, seconds(0)), At(seconds(3)));
+  Finding victim = Crash({"b", Rank{2}}, seconds(3));
+  victim.is_victim = true;
+  book.Observe(victim, At(seconds(3)));
+  Finding lost = Make(K::kNodeLost, {"a", kNoRank}, seconds(0));
+  lost.is_independent = true;
+
+  EXPECT_EQ(book.Observe(lost, At(seconds(4))).incident, 2);
+
+  ASSERT_THAT(book.Open(), SizeIs(1));
+  EXPECT_EQ(book.Open().at(0)->kind, K::kNodeLost);
+  EXPECT_EQ(book.Open().at(0)->culprit, (Culprit{"a", kNoRank}));
+}
+
 // --- Of the training.
 
 Finding Spike(Advice advice, Duration after) {
