@@ -31,6 +31,8 @@ constexpr double kHuge = 20;
 constexpr std::int64_t kHugePoints = 60;
 constexpr double kHugeKept = 0.8;
 constexpr double kHalfWay = 0.5;
+constexpr double kHigher = 1.25;  // A block so much above all before: a rise.
+constexpr std::int64_t kLongest = 4;
 constexpr double kStillHigh = 5;
 constexpr std::int64_t kForget = 1000;
 
@@ -119,7 +121,12 @@ void LossSpike::Judge(const CurveContext& context, double score) {
 void LossSpike::JudgeBlock(const CurveContext& context) {
   newest_ = MedianInPlace(block_);
   const bool is_first = open_points_ == static_cast<std::int64_t>(kBlock);
+  if (is_first || newest_ > kHigher * highest_) {
+    risen_at_ = open_points_;
+    trough_ = newest_;
+  }
   highest_ = is_first ? newest_ : std::max(highest_, newest_);
+  trough_ = std::min(trough_, newest_);
   lowest_ = is_first ? newest_ : std::min(lowest_, newest_);
   calm_blocks_ = newest_ < kBack ? calm_blocks_ + 1 : 0;
   if (calm_blocks_ >= kCalmBlocks) {
@@ -142,13 +149,29 @@ void LossSpike::JudgeBlock(const CurveContext& context) {
                              "trend, and not falling",
                              open_points_, kHuge));
   }
+  JudgePatience(context);
+}
+
+void LossSpike::JudgePatience(const CurveContext& context) {
   const std::int64_t patience = options_.malignant_after;
-  if (newest_ < kStillHigh || open_points_ < patience) return;
-  if (open_points_ >= 2 * patience) {
+  const std::int64_t since_rise = open_points_ - risen_at_;
+  if (newest_ < kStillHigh) {
+    if (open_points_ < kLongest * patience) return;
+    ClearFinding(context, IncidentKind::kLossSpike,
+                 fmt::format("The loss has settled slightly above its trend "
+                             "since the spike at step {}; that is the new "
+                             "trend.",
+                             onset_.value));
+    trend_.Reset();
+    return Close();
+  }
+  if ((open_points_ >= 2 * patience && 2 * since_rise >= 3 * patience) ||
+      open_points_ >= kLongest * patience) {
     return CallMalignant(context,
                          fmt::format("not back after {} points", open_points_));
   }
-  if (newest_ > kHalfWay * highest_) {
+  if (open_points_ >= patience && 2 * since_rise >= patience &&
+      trough_ > kHalfWay * highest_) {
     CallMalignant(context, fmt::format("less than half-way back after {} "
                                        "points",
                                        open_points_));

@@ -20,8 +20,11 @@
 //              30 steps, Llama-3.1-8B after a sevenfold jump 140);
 //   malignant  a loss that is not finite; or 60 points above 20 scales
 //              without having fallen by a fifth from the highest block; or
-//              less than half-way down after `malignant_after` (100) points;
-//              or not down to 5 scales after twice as many.
+//              never half-way down after `malignant_after` (100) points; or
+//              not down to 5 scales after twice as many. One that rises anew
+//              on its way down (by a quarter above the highest block) gets
+//              half as long, and one and a half times as long, from there, and
+//              four times as long in all.
 // Published rules call a spike malignant that is above 20 MAD for 20 steps, or
 // not back after 100 (2.6 of the project's sources); real spikes that came
 // back by themselves break both, but all were falling by then.
@@ -63,6 +66,7 @@ class LossSpike {
   void Open(const CurveContext& context, double loss, double score);
   void Judge(const CurveContext& context, double score);
   void JudgeBlock(const CurveContext& context);
+  void JudgePatience(const CurveContext& context);
   void CallMalignant(const CurveContext& context, std::string why);
   void Close();
 
@@ -83,6 +87,8 @@ class LossSpike {
   double highest_ = 0;  // Of the blocks' medians.
   double lowest_ = 0;
   double newest_ = 0;
+  std::int64_t risen_at_ = 0;  // Open points when it last rose by a quarter.
+  double trough_ = 0;          // Lowest block since.
   std::int64_t calm_blocks_ = 0;
   double peak_ = 0;  // Highest loss.
 };

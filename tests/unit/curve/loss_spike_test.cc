@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "tests/unit/curve/curve_feed.h"
@@ -151,6 +152,27 @@ TEST(LossSpikeTest, SamplesCountedAsStepsScaleTheWayBack) {
   FeedMalignant(&feed);
   ASSERT_THAT(feed.Of(kSpike), SizeIs(2));
   EXPECT_EQ(feed.Of(kSpike)[1].rollback.below, Step{300 * 64});
+}
+
+TEST(LossSpikeTest, ASecondJumpOnTheWayDownGetsItsOwnTime) {
+  CurveFeed feed;
+  FeedHealthy(&feed, 400);
+  for (int i = 0; i < 80; ++i) feed.Loss(3 + 1.0 * std::exp(-i / 20.0));
+  for (int i = 0; i < 90; ++i) feed.Loss(3 + 3.0 * std::exp(-i / 20.0));
+  FeedHealthy(&feed, 60);
+  for (const Finding& finding : feed.verdicts.findings) {
+    EXPECT_LE(finding.advice, Advice::kReport) << finding.reason;
+  }
+  EXPECT_EQ(feed.Cleared(kSpike), static_cast<int>(feed.Of(kSpike).size()));
+}
+
+TEST(LossSpikeTest, ASmallStepThatStaysBecomesTheNewTrend) {
+  CurveFeed feed;
+  FeedHealthy(&feed, 400);
+  // Three scales of 0.03: enough for the sum, not for a rollback.
+  for (std::int64_t i = 0; i < 900; ++i) feed.Loss(Healthy(i) + 0.12);
+  ASSERT_THAT(feed.Of(kSpike), SizeIs(1));
+  EXPECT_EQ(feed.Cleared(kSpike), 1);
 }
 
 TEST(LossSpikeTest, TurnedOffItSaysNothing) {
