@@ -54,20 +54,17 @@ void CurveWatch::ObservePoint(const CurvePoint& point, Now now,
   is_reinforcement_ |= signals.Has(Signal::kScore) ||
                        signals.Has(Signal::kReward) ||
                        signals.Has(Signal::kUpdateKl);
+  ObserveSignals(context, signals);
   grad_.Observe(context, point.grad_norm);
   loss_scale_.Observe(context, point.loss_scale);
-  if (is_reinforcement_) {
-    ObserveSignals(context, signals);
-  } else {
-    ObserveLoss(context, point);
-  }
+  if (!is_reinforcement_) ObserveLoss(context, point);
 }
 
 void CurveWatch::ObserveLoss(const CurveContext& context,
                              const CurvePoint& point) {
   spike_.Observe(context, point.loss, grad_.IsHigh());
   divergence_.Observe(context, point.loss, point.grad_norm, spike_.IsOpen());
-  if (divergence_.IsOpen()) spike_.BecomeDivergence(context);
+  if (divergence_.IsMalignant()) spike_.BecomeDivergence(context);
   plateau_.Observe(context, point.loss, spike_.Trend().Baseline(),
                    spike_.Trend().Scale());
 }

@@ -15,7 +15,7 @@
 // three such in a row that follow each other, or a step far back, are a trainer
 // that has gone back by itself: all trends begin anew there.
 //
-// Reinforcement learning is known by a reported reward or KL. Its loss is a
+// Reinforcement learning is known by a reported reward or PPO KL. Its loss is a
 // surrogate without a level to fall to, so spike, divergence and plateau are
 // not judged there.
 //

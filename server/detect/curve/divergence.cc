@@ -11,19 +11,21 @@ namespace {
 constexpr std::size_t kBlock = 10;
 constexpr double kRelativeFloor = 5e-4;
 constexpr std::int64_t kMinBlocks = 6;
-constexpr double kRising = 2;
+constexpr double kRising = 3.1;
+constexpr std::int64_t kRiseBlocks = 20;
 constexpr std::int64_t kMinBlocksInSpike = 10;
 constexpr double kKept = 0.8;
 constexpr std::size_t kNormBlocks = 20;
 constexpr double kNormRising = 3.7;
 constexpr double kMaterial = 0.02;
+constexpr double kFar = 6;
 
 }  // namespace
 
 Divergence::Divergence(const DivergenceOptions& options)
     : options_(options),
-      loss_(kBlock, kRelativeFloor, 1e-6),
-      norm_(kBlock, 0, 0.01) {}
+      loss_({.block = kBlock, .relative_floor = kRelativeFloor}),
+      norm_({.block = kBlock}) {}
 
 void Divergence::Begin() { *this = Divergence(options_); }
 
@@ -42,16 +44,20 @@ bool Divergence::IsDrifting(bool is_spike_open) const {
   const std::int64_t blocks = is_spike_open ? kMinBlocksInSpike : kMinBlocks;
   return loss_.Sum() > options_.threshold &&
          loss_.ExcursionBlocks() >= blocks &&
-         loss_.Excess() > kKept * loss_.HighestExcess() &&
-         loss_.Rise(static_cast<std::size_t>(loss_.ExcursionBlocks())) >
-             kRising;
+         loss_.Excess() > kKept * loss_.HighestExcess() && Rise() > kRising;
+}
+
+double Divergence::Rise() const {
+  return loss_.Rise(
+      static_cast<std::size_t>(std::min(loss_.ExcursionBlocks(), kRiseBlocks)));
 }
 
 bool Divergence::IsConfirmed() const {
   if (norm_.Blocks() >= static_cast<std::int64_t>(kNormBlocks)) {
     return norm_.Rise(kNormBlocks) > kNormRising;
   }
-  return loss_.ExcursionBlocks() >= kMinBlocksInSpike &&
+  return loss_.ExcursionBlocks() >= kMinBlocksInSpike && Rise() > kNormRising &&
+         loss_.Excess() > kFar &&
          loss_.Newest() - loss_.Best() > kMaterial * std::abs(loss_.Best());
 }
 
@@ -69,8 +75,7 @@ CurveClaim Divergence::Describe(const CurveContext& context) const {
           "{} blocks of {} points above the best level, the newest by {:.1f} "
           "scales; Page-Hinkley sum {:.1f} of {:.0f}; Mann-Kendall z {:.1f}",
           loss_.ExcursionBlocks(), kBlock, loss_.Excess(), loss_.Sum(),
-          options_.threshold,
-          loss_.Rise(static_cast<std::size_t>(loss_.ExcursionBlocks())))}};
+          options_.threshold, Rise())}};
   if (norm_.Blocks() >= static_cast<std::int64_t>(kNormBlocks)) {
     claim.evidence.push_back(fmt::format(
         "gradient norm: Mann-Kendall z {:.1f} over {} blocks ({} means that it "

@@ -31,17 +31,12 @@ double MannKendall(std::span<const double> values) {
   return (s > 0 ? s - 1 : s + 1) / std::sqrt(variance);
 }
 
-DriftTest::DriftTest(std::size_t block, double relative_floor,
-                     double absolute_floor)
-    : block_size_(std::min(block, kMaxBlock)),
-      relative_floor_(relative_floor),
-      absolute_floor_(absolute_floor) {
+DriftTest::DriftTest(const DriftOptions& options) : options_(options) {
+  options_.block = std::min(options_.block, kMaxBlock);
   levels_.fill(HUGE_VAL);
 }
 
-void DriftTest::Reset() {
-  *this = DriftTest(block_size_, relative_floor_, absolute_floor_);
-}
+void DriftTest::Reset() { *this = DriftTest(options_); }
 
 double DriftTest::Value(std::size_t age) const {
   if (static_cast<std::int64_t>(age) >= blocks_) return 0;
@@ -62,7 +57,7 @@ double DriftTest::Rise(std::size_t n) const {
 bool DriftTest::Add(Step step, double value) {
   if (in_block_ == 0) block_start_ = step;
   block_[in_block_++] = value;
-  if (in_block_ < block_size_) return false;
+  if (in_block_ < options_.block) return false;
   in_block_ = 0;
   CloseBlock();
   return true;
@@ -85,13 +80,14 @@ void DriftTest::Measure() {
   const auto used = std::span<double>(differences).first(n - 1);
   const double center = MedianInPlace(used);
   scale_ = std::max({MadInPlace(used, center) / std::sqrt(2.0),
-                     relative_floor_ * std::abs(best_), absolute_floor_});
+                     options_.relative_floor * std::abs(best_),
+                     options_.absolute_floor});
 }
 
 void DriftTest::CloseBlock() {
   std::array<double, kMaxBlock> copy = block_;
   const double value =
-      MedianInPlace(std::span<double>(copy).first(block_size_));
+      MedianInPlace(std::span<double>(copy).first(options_.block));
   ring_[static_cast<std::size_t>(blocks_) % kBlocks] = value;
   ++blocks_;
   if (blocks_ < kFirstLevel) {

@@ -31,14 +31,19 @@ namespace steadyrun {
 // short series only. 0 for fewer than four values.
 double MannKendall(std::span<const double> values);
 
+struct DriftOptions {
+  std::size_t block = 10;  // Points a block, at most DriftTest::kMaxBlock.
+  // The scale is at least this share of the level, and at least this.
+  double relative_floor = 0;
+  double absolute_floor = 1e-6;
+};
+
 class DriftTest {
  public:
   static constexpr std::size_t kBlocks = 64;
   static constexpr std::size_t kMaxBlock = 10;
 
-  // `block`: points a block, at most kMaxBlock. `relative_floor`: the scale is
-  // at least this share of the level; `absolute_floor` likewise.
-  DriftTest(std::size_t block, double relative_floor, double absolute_floor);
+  explicit DriftTest(const DriftOptions& options);
 
   void Reset();
   // A finite value. True when it completes a block.
@@ -67,9 +72,7 @@ class DriftTest {
   void Measure();
   void CloseBlock();
 
-  std::size_t block_size_;
-  double relative_floor_;
-  double absolute_floor_;
+  DriftOptions options_;
   std::array<double, kMaxBlock> block_{};
   std::size_t in_block_ = 0;
   Step block_start_;

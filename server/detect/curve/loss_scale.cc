@@ -32,16 +32,18 @@ void LossScale::Observe(const CurveContext& context,
 }
 
 void LossScale::Enter(const CurveContext& context, double scale) {
-  Stay* newest = entered_ > 0 ? &stays_[(entered_ - 1) % kStays] : nullptr;
-  if (newest != nullptr && newest->scale == scale) {
-    newest->to = context.point;
-    newest->last = context.step;
-    is_settled_ |= newest->to - newest->from >= kSettled;
-    return;
+  const Stay newest = entered_ > 0 ? stays_[(entered_ - 1) % kStays] : Stay{};
+  Stay stay{scale, context.point, context.point, context.step};
+  if (newest.scale == scale) {
+    stay.from = newest.from;
+    --entered_;
   }
-  is_settled_ |= newest != nullptr && scale > newest->scale;
-  stays_[entered_ % kStays] = {scale, context.point, context.point,
-                               context.step};
+  const bool has_risen = newest.scale > 0 && scale > newest.scale;
+  if (!is_settled_ && (has_risen || stay.to - stay.from >= kSettled)) {
+    is_settled_ = true;
+    entered_ = 0;  // What the search went through is no height to fall from.
+  }
+  stays_[entered_ % kStays] = stay;
   ++entered_;
 }
 

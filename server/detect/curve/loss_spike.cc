@@ -31,6 +31,8 @@ constexpr double kHuge = 20;
 constexpr std::int64_t kHugePoints = 60;
 constexpr double kHugeKept = 0.8;
 constexpr double kHalfWay = 0.5;
+constexpr double kHigher = 1.25;  // A block so much above all before: a rise.
+constexpr std::int64_t kLongest = 4;
 constexpr double kStillHigh = 5;
 constexpr std::int64_t kForget = 1000;
 
@@ -119,21 +121,28 @@ void LossSpike::Judge(const CurveContext& context, double score) {
 void LossSpike::JudgeBlock(const CurveContext& context) {
   newest_ = MedianInPlace(block_);
   const bool is_first = open_points_ == static_cast<std::int64_t>(kBlock);
+  if (is_first || newest_ > kHigher * highest_) {
+    risen_at_ = open_points_;
+    trough_ = newest_;
+  }
   highest_ = is_first ? newest_ : std::max(highest_, newest_);
+  trough_ = std::min(trough_, newest_);
   lowest_ = is_first ? newest_ : std::min(lowest_, newest_);
   calm_blocks_ = newest_ < kBack ? calm_blocks_ + 1 : 0;
   if (calm_blocks_ >= kCalmBlocks) {
-    ClearFinding(
-        context, IncidentKind::kLossSpike,
-        fmt::format("The loss is back on its trend {} points after the "
-                    "spike at step {} (peak {:.4g}).",
-                    open_points_, onset_.value, peak_));
-    return Close();
+    return End(context,
+               fmt::format("The loss is back on its trend {} points after the "
+                           "spike at step {} (peak {:.4g}).",
+                           open_points_, onset_.value, peak_));
   }
-  if (state_ == State::kMalignant) {
+  if (state_ != State::kSuspected) {
     if (open_points_ < kForget) return;
     trend_.Reset();
-    return Close();
+    return End(context,
+               fmt::format("The loss has not come back from the spike at step "
+                           "{} for {} points; what is there now is taken for "
+                           "its trend.",
+                           onset_.value, open_points_));
   }
   if (open_points_ >= kHugePoints && lowest_ > kHuge &&
       newest_ > kHugeKept * highest_) {
@@ -142,13 +151,27 @@ void LossSpike::JudgeBlock(const CurveContext& context) {
                              "trend, and not falling",
                              open_points_, kHuge));
   }
+  JudgePatience(context);
+}
+
+void LossSpike::JudgePatience(const CurveContext& context) {
   const std::int64_t patience = options_.malignant_after;
-  if (newest_ < kStillHigh || open_points_ < patience) return;
-  if (open_points_ >= 2 * patience) {
+  const std::int64_t since_rise = open_points_ - risen_at_;
+  if (newest_ < kStillHigh) {
+    if (open_points_ < kLongest * patience) return;
+    trend_.Reset();
+    return End(context, fmt::format("The loss has settled slightly above its "
+                                    "trend since the spike at step {}; that "
+                                    "is the new trend.",
+                                    onset_.value));
+  }
+  if ((open_points_ >= 2 * patience && 2 * since_rise >= 3 * patience) ||
+      open_points_ >= kLongest * patience) {
     return CallMalignant(context,
                          fmt::format("not back after {} points", open_points_));
   }
-  if (newest_ > kHalfWay * highest_) {
+  if (open_points_ >= patience && 2 * since_rise >= patience &&
+      trough_ > kHalfWay * highest_) {
     CallMalignant(context, fmt::format("less than half-way back after {} "
                                        "points",
                                        open_points_));
@@ -173,13 +196,16 @@ void LossSpike::CallMalignant(const CurveContext& context, std::string why) {
 
 void LossSpike::BecomeDivergence(const CurveContext& context) {
   if (state_ != State::kSuspected) return;
-  state_ = State::kMalignant;
+  state_ = State::kHandedOver;
   ClearFinding(context, IncidentKind::kLossSpike,
                fmt::format("The spike of step {} goes on as a divergence.",
                            onset_.value));
 }
 
-void LossSpike::Close() {
+void LossSpike::End(const CurveContext& context, std::string reason) {
+  if (state_ != State::kHandedOver) {
+    ClearFinding(context, IncidentKind::kLossSpike, std::move(reason));
+  }
   const TrendWindow trend = trend_;
   Begin();
   trend_ = trend;

@@ -8,7 +8,7 @@
 //      single points are data noise, one rank's micro-batch for instance;
 //   b. when a CUSUM of scores (slack 1.5, each clipped at 4) passes 11: a loss
 //      that climbs slowly never has three high points before the trend has
-//      followed it. On 125,000 healthy steps of real runs it stayed below 9.5;
+//      followed it. None of 125,000 healthy steps of real runs passes it;
 //   c. when two of five points lie above it and the gradient norm is high as
 //      well: two witnesses need less repetition. One point is not enough, even
 //      then: healthy GPT-2 training shows it.
@@ -20,11 +20,14 @@
 //              30 steps, Llama-3.1-8B after a sevenfold jump 140);
 //   malignant  a loss that is not finite; or 60 points above 20 scales
 //              without having fallen by a fifth from the highest block; or
-//              less than half-way down after `malignant_after` (100) points;
-//              or not down to 5 scales after twice as many.
+//              never half-way down after `malignant_after` (100) points; or
+//              not down to 5 scales after twice as many. One that rises anew
+//              on its way down (by a quarter above the highest block) gets
+//              half as long, and one and a half times as long, from there, and
+//              four times as long in all.
 // Published rules call a spike malignant that is above 20 MAD for 20 steps, or
-// not back after 100 (2.6 of the project's sources); real spikes that came
-// back by themselves break both, but all were falling by then.
+// not back after 100; real spikes that came back by themselves break both, but
+// all were falling by then.
 //
 // A malignant spike stays open until the loss is back, or for 1000 points;
 // then what is there is learned as the trend.
@@ -49,22 +52,25 @@ class LossSpike {
   // nullopt: not reported. `is_grad_high`: see GradExplosion::IsHigh().
   void Observe(const CurveContext& context, std::optional<double> loss,
                bool is_grad_high);
-  // The open spike is the beginning of a divergence: that is told instead.
+  // The open spike was the beginning of a divergence: that is told instead.
   void BecomeDivergence(const CurveContext& context);
 
   bool IsOpen() const { return state_ != State::kCalm; }
   const TrendWindow& Trend() const { return trend_; }
 
  private:
-  enum class State { kCalm, kSuspected, kMalignant };
+  // kHandedOver: a divergence has taken its place.
+  enum class State { kCalm, kSuspected, kMalignant, kHandedOver };
   static constexpr std::size_t kBlock = 10;
 
   void Watch(const CurveContext& context, double loss, bool is_grad_high);
   void Open(const CurveContext& context, double loss, double score);
   void Judge(const CurveContext& context, double score);
   void JudgeBlock(const CurveContext& context);
+  void JudgePatience(const CurveContext& context);
   void CallMalignant(const CurveContext& context, std::string why);
-  void Close();
+  // Told to nobody once it is handed over.
+  void End(const CurveContext& context, std::string reason);
 
   LossSpikeOptions options_;
   TrendWindow trend_;
@@ -83,6 +89,8 @@ class LossSpike {
   double highest_ = 0;  // Of the blocks' medians.
   double lowest_ = 0;
   double newest_ = 0;
+  std::int64_t risen_at_ = 0;  // Open points when it last rose by a quarter.
+  double trough_ = 0;          // Lowest block since.
   std::int64_t calm_blocks_ = 0;
   double peak_ = 0;  // Highest loss.
 };

@@ -15,7 +15,9 @@ constexpr double kDown = 4;
 }  // namespace
 
 RewardCollapse::RewardCollapse()
-    : fall_(kBlock, kRelativeFloor, kAbsoluteFloor) {}
+    : fall_({.block = kBlock,
+             .relative_floor = kRelativeFloor,
+             .absolute_floor = kAbsoluteFloor}) {}
 
 void RewardCollapse::Observe(const CurveContext& context,
                              const SignalValues& signals) {

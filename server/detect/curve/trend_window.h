@@ -61,7 +61,7 @@ class TrendWindow {
   double Score(double value) const;
 
  private:
-  static constexpr std::size_t kRefit = 4;
+  static constexpr std::size_t kRefit = 8;
   // A slope is carried no further than this beyond the newest fit: while
   // points are rejected, a steep early slope would run away from the loss.
   static constexpr std::int64_t kAhead = 8;

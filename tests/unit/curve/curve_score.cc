@@ -20,6 +20,7 @@ void Count(CurveFault fault, const SyntheticCurve& curve,
     const bool is_action = finding.advice > Advice::kReport;
     if (curve.onset < 0 || after < 0) {
       ++score->false_alarms;
+      score->plateaus += finding.kind == IncidentKind::kPlateau ? 1 : 0;
       score->needless_actions += is_action ? 1 : 0;
       continue;
     }

@@ -17,6 +17,7 @@ struct CurveScore {
   std::int64_t found = 0;             // A finding of the right kind in time.
   std::int64_t judged = 0;            // ... with the right advice in the end.
   std::int64_t false_alarms = 0;      // Findings before the onset.
+  std::int64_t plateaus = 0;          // Of these, for information only.
   std::int64_t needless_actions = 0;  // Advice above kReport for no reason.
   std::int64_t unclean_targets = 0;   // Rollback to after the onset.
   std::vector<std::int64_t> delays;   // Steps from onset to the first finding.

@@ -104,7 +104,9 @@ SyntheticCurve MakeCurve(std::uint64_t seed, CurveFault fault,
   double previous = 0;
   double wander = 0;
   for (std::int64_t t = 0; t < steps; ++t) {
-    const double at = static_cast<double>(t) + start;
+    // A run that diverges no longer learns.
+    const bool is_stuck = fault == CurveFault::kDivergence && t > curve.onset;
+    const double at = static_cast<double>(is_stuck ? curve.onset : t) + start;
     const double healthy = floor + 9 * std::pow(at, -alpha);
     const double sigma = noise * healthy;
     const double fresh = is_heavy ? draw.Student4() : draw.Normal();

@@ -21,8 +21,8 @@ enum class CurveFault {
   kBenignSpike,     // 8 to 60 sigma, up to 15 steps to the peak, then decays
                     // with a time constant of 3 to 40 steps.
   kMalignantSpike,  // As high, but loses at most a fifth, or climbs on.
-  kDivergence,      // Grows by 1.5 to 6 sigma each 100 steps; the gradient norm
-                    // doubles in 80 to 300.
+  kDivergence,      // No longer falls, and grows by 1.5 to 6 sigma each 100
+                    // steps; the gradient norm doubles in 80 to 300.
 };
 std::string_view CurveFaultName(CurveFault fault);
 
