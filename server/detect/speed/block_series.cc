@@ -19,7 +19,9 @@ bool BlockSeries::Add(Step step, double value) {
   values_[filled_++] = value;
   if (filled_ < kBlock) return false;
   filled_ = 0;
-  blocks_[count_ % kKept] = {MedianInPlace(values_), first_};
+  std::ranges::sort(values_);
+  blocks_[count_ % kKept] = {values_[2], std::log(values_[3] / values_[1]),
+                             first_};
   ++count_;
   return true;
 }
@@ -31,6 +33,23 @@ double BlockSeries::MedianOf(std::uint64_t from, std::uint64_t count) const {
     medians.push_back(blocks_[(from + i) % kKept].median);
   }
   return MedianInPlace(medians);
+}
+
+double BlockSeries::ErrorOf(std::uint64_t from, std::uint64_t count) const {
+  // Of five normal values the 4th is 0.99 sigma above the 2nd (its median
+  // 0.95), and the median has 0.536 sigma.
+  constexpr double kSigmaPerSpread = 1 / 0.95;
+  constexpr double kMedianPerSigma = 0.536;
+  std::vector<double> logs;
+  std::vector<double> spreads;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const Block& block = blocks_[(from + i) % kKept];
+    logs.push_back(std::log(block.median));
+    spreads.push_back(block.spread);
+  }
+  const double center = MedianInPlace(logs);
+  return std::max(MadInPlace(logs, center),
+                  MedianInPlace(spreads) * kSigmaPerSpread * kMedianPerSigma);
 }
 
 double BlockSeries::Level() const {

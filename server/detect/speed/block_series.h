@@ -2,7 +2,7 @@
 
 // A job's series in blocks of 5 steps, each with its median: up to two pauses
 // in a block (a checkpoint or an evaluation nobody declared) leave no trace,
-// and neighbouring blocks are independent. The last 256 blocks, 4 KB.
+// and neighbouring blocks are independent. The last 256 blocks, 6 KB.
 
 #include <array>
 #include <cstddef>
@@ -29,6 +29,10 @@ class BlockSeries {
   std::uint64_t Count() const { return count_; }
   // Of the blocks from, from + 1 ...; these must be among the kept ones.
   double MedianOf(std::uint64_t from, std::uint64_t count) const;
+  // Standard error of the logarithm of one such block's median, from how much
+  // the blocks differ and, as few of them may agree by chance, from how much
+  // the steps within each do; the larger.
+  double ErrorOf(std::uint64_t from, std::uint64_t count) const;
   Step FirstStepOf(std::uint64_t block) const {
     return blocks_[block % kKept].first;
   }
@@ -41,6 +45,7 @@ class BlockSeries {
  private:
   struct Block {
     double median = 0;
+    double spread = 0;  // Logarithm of the 4th over the 2nd of its 5 values.
     Step first;
   };
   std::array<double, kBlock> values_{};

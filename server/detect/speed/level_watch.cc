@@ -10,6 +10,12 @@ constexpr double kSure = 0.9;
 constexpr std::size_t kRecentBlocks = 5;
 constexpr std::uint64_t kFewestAfter = 2;
 constexpr std::uint64_t kFewestBefore = 4;
+// Of two medians' difference. Some hundred looks a day at five are none by
+// chance; the tails of step times are heavy.
+constexpr double kFewestErrors = 5;
+// With few blocks their scatter is known badly: as many of a t distribution's
+// errors are as unlikely, about 5 x (1 + 8 / n) for n blocks.
+constexpr double kFewBlocks = 8;
 
 }  // namespace
 
@@ -37,6 +43,13 @@ std::optional<LevelWatch::Change> LevelWatch::Add(Step step, double value) {
   change.onset = blocks_.FirstStepOf(from);
   if (std::abs(change.after / change.before - 1) <= minimum_) {
     return std::nullopt;  // Jitter.
+  }
+  const double error = blocks_.ErrorOf(from - before, before) *
+                       std::sqrt(1.0 / static_cast<double>(after) +
+                                 1.0 / static_cast<double>(before));
+  if (std::abs(std::log(change.after / change.before)) <=
+      kFewestErrors * (1 + kFewBlocks / static_cast<double>(before)) * error) {
+    return std::nullopt;
   }
   level_from_ = from;
   return change;

@@ -26,7 +26,9 @@ TEST(RollbackPlanTest, SkipsThenLowersTheLearningRateThenHalts) {
   EXPECT_EQ(second.plan, (RollbackPlan{Step{6400}, kNoStep, kNoStep, 0.9}));
   const RollbackAnswer third = Event(&planner, 3, 8000);
   EXPECT_EQ(third.advice, Advice::kHalt);
-  EXPECT_EQ(third.plan, RollbackPlan());
+  // Where to go back to, when a person decides so.
+  EXPECT_EQ(third.plan.below, Step{7900});
+  EXPECT_EQ(third.plan.skip_from, kNoStep);
 }
 
 TEST(RollbackPlanTest, FarApartTheyAreEachTheFirst) {
