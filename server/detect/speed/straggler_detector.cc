@@ -97,7 +97,10 @@ void StragglerDetector::Observe(const StepRow& row, const WatchedWorld& world,
   is_judging_ = false;
   if (RowColumn(row, Metric::kComputeSeconds).size() != world.Size()) return;
   const std::size_t size = world.places.StageSize();
-  const bool is_evaluation = rows_ % kEvaluateEvery == 0;
+  // In different rows, and not in those that end a block of the job's series
+  // (block_series.h), so that no row pays for all.
+  const bool is_sigma_due = rows_ % kEvaluateEvery == 0;
+  const bool is_window_due = rows_ % kEvaluateEvery == 2;
   const std::span<float> excess = windows_.Next();
   std::vector<std::size_t> raised;
   std::vector<std::size_t> calmed;
@@ -106,7 +109,7 @@ void StragglerDetector::Observe(const StepRow& row, const WatchedWorld& world,
     if (!Normalise(row, stage, world, part)) continue;
     is_judging_ = true;
     Role& role = roles_[stage];
-    if (is_evaluation) UpdateSigma(role, part);
+    if (is_sigma_due) UpdateSigma(role, part);
     CusumLimits limits{kClip, static_cast<float>(options_.report_excess),
                        static_cast<float>(options_.report_sum)};
     if (role.sigma > kQuietSigma) {
@@ -122,7 +125,7 @@ void StragglerDetector::Observe(const StepRow& row, const WatchedWorld& world,
   if (!raised.empty()) {
     Report(raised, /*is_action=*/false, row, world, now, verdicts);
   }
-  if (is_evaluation && windows_.Filled() == WindowMedians::kWindow) {
+  if (is_window_due && windows_.Filled() == WindowMedians::kWindow) {
     std::vector<std::size_t> act;
     JudgeWindows(world, &act);
     if (!act.empty()) {
