@@ -25,6 +25,19 @@ double LogGammaStep(double alpha) {
   return log;
 }
 
+// By run length: alpha grows by a half a value, so it need not be computed for
+// each run at each value.
+const std::array<double, ChangePoint::kMost + 1>& LogGammaSteps() {
+  static const auto steps = [] {
+    std::array<double, ChangePoint::kMost + 1> table{};
+    for (std::size_t n = 0; n < table.size(); ++n) {
+      table[n] = LogGammaStep(kPriorAlpha + 0.5 * static_cast<double>(n));
+    }
+    return table;
+  }();
+  return steps;
+}
+
 }  // namespace
 
 ChangePoint::Run ChangePoint::Prior(double value) const {
@@ -42,16 +55,17 @@ void ChangePoint::Add(double value) {
   // A new level is drawn around the old one's mean.
   std::array<double, kMost> logs{};
   double top = -1e300;
-  const auto predict = [&](const Run& run) {
+  // `length`: the values the run has seen.
+  const auto predict = [&](const Run& run, std::size_t length) {
     const double nu = 2 * run.alpha;
     const double scale2 = run.beta * (run.kappa + 1) / (run.alpha * run.kappa);
     const double z2 = (value - run.mean) * (value - run.mean) / scale2;
-    return LogGammaStep(run.alpha) -
+    return LogGammaSteps()[length] -
            0.5 * std::log(nu * std::numbers::pi * scale2) -
            (run.alpha + 0.5) * std::log1p(z2 / nu);
   };
   for (std::size_t i = 0; i < size_; ++i) {
-    logs[i] = std::log(runs_[i].probability) + predict(runs_[i]);
+    logs[i] = std::log(runs_[i].probability) + predict(runs_[i], i + 1);
     top = std::max(top, logs[i]);
   }
   double mean = 0;
@@ -61,7 +75,7 @@ void ChangePoint::Add(double value) {
   Run fresh = Prior(mean);
   // Where the old level says "nearly impossible", the new one may not: both
   // are needed on one scale.
-  const double fresh_log = predict(fresh);
+  const double fresh_log = predict(fresh, 0);
   top = std::max(top, fresh_log);
   const auto update = [&](Run run, double probability) {
     const double gain = value - run.mean;

@@ -2,7 +2,11 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <cmath>
+#include <string_view>
+
+#include "server/model/row_columns.h"
 
 namespace steadyrun {
 namespace {
@@ -12,11 +16,23 @@ constexpr double kMostOfIt = 2.0 / 3;
 // A level that moved by less has not moved.
 constexpr double kSame = 0.05;
 
+constexpr std::string_view kLength = "response_length/mean";
+
+// Usually one rank reports it; 0 when none does.
+double LongestReported(std::span<const float> column) {
+  float longest = 0;
+  for (const float value : column) {
+    if (std::isfinite(value)) longest = std::max(longest, value);
+  }
+  return longest;
+}
+
 }  // namespace
 
 void SlowdownDetector::Begin(const WatchedWorld& world) {
   time_.Reset();
   rate_.Reset();
+  lengths_.Reset();
   stages_.assign(world.Size() > 0 ? world.places.Stages() : 0, BlockSeries());
   usual_time_.reset();
   usual_rate_.reset();
@@ -29,7 +45,9 @@ bool SlowdownDetector::IsExplained(const LevelWatch::Change& change,
   if (known.straggler_cost >= kMostOfIt * excess) return true;
   // More work a step.
   const std::optional<double> rate = rate_.Blocks().RatioSince(change.onset);
-  return rate.has_value() && *rate > 1 - kSame;
+  if (rate.has_value() && *rate > 1 - kSame) return true;
+  const std::optional<double> length = lengths_.RatioSince(change.onset);
+  return length.has_value() && (1 + excess) / *length < 1 + options_.minimum;
 }
 
 void SlowdownDetector::Observe(const StepRow& row, const Known& known,
@@ -44,6 +62,7 @@ void SlowdownDetector::Observe(const StepRow& row, const Known& known,
   if (row.step_seconds > 0 && row.tokens > 0) {
     rate = rate_.Add(row.step, row.tokens / row.step_seconds);
   }
+  lengths_.Add(row.step, LongestReported(RowColumn(row, kLength)));
   const auto time = time_.Add(row.step, row.step_seconds);
   if (time.has_value() && time->after > time->before &&
       !IsExplained(*time, known)) {

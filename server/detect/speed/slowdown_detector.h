@@ -8,7 +8,8 @@
 // for jitter too. Time the training code declares as checkpoint, evaluation or
 // compile phase is not in the step time; undeclared pauses of up to two in five
 // steps leave no trace. Not told, since it has another name:
-//   more work a step        the step time rose, tokens per second did not fall
+//   more work a step        the step time rose, tokens per second did not fall;
+//                           or `response_length/mean` (RL) rose as much
 //   straggler, data stall   they are found and account for most of it
 // Over when the level is back within half of `minimum`. As evidence, which
 // pipeline stage's compute time changed since the onset, or that none did, and
@@ -57,6 +58,7 @@ class SlowdownDetector {
   SlowdownOptions options_;
   LevelWatch time_;
   LevelWatch rate_;
+  BlockSeries lengths_;
   std::vector<BlockSeries> stages_;
   // The level before the first change that was told and is not over.
   std::optional<double> usual_time_;

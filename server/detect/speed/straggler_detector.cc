@@ -29,6 +29,14 @@ constexpr std::uint8_t kNotTold = 0;
 constexpr std::uint8_t kReported = 1;
 constexpr std::uint8_t kActed = 2;
 
+// A column that nearly all ranks fill; empty when they do not: a trainer may
+// report the tokens of all ranks by one.
+std::span<const float> Usable(std::span<const float> column) {
+  const auto reported = static_cast<std::size_t>(
+      std::ranges::count_if(column, [](float v) { return std::isfinite(v); }));
+  return reported * 10 >= column.size() * 9 ? column : std::span<const float>();
+}
+
 bool IsTime(float value) { return value > 0 && std::isfinite(value); }
 
 }  // namespace
@@ -56,9 +64,12 @@ bool StragglerDetector::Normalise(const StepRow& row, std::size_t stage,
     return column.empty() ? column : column.subspan(first, size);
   };
   const auto compute = part(RowColumn(row, Metric::kComputeSeconds));
-  const auto tokens = part(RowColumn(row, Metric::kTokens));
-  const auto squares = part(RowColumn(row, "sum_sq_len"));
+  const auto tokens = Usable(part(RowColumn(row, Metric::kTokens)));
+  const auto squares = Usable(part(RowColumn(row, "sum_sq_len")));
   Role& role = roles_[stage];
+  if (role.work.IsReady() && role.work.UsesSquares() == squares.empty()) {
+    role.work = WorkModel();  // The trainer reports it only now, or no more.
+  }
   if (!tokens.empty()) role.work.Learn(compute, tokens, squares);
   const bool is_work = !tokens.empty() && role.work.IsReady();
 
@@ -97,7 +108,10 @@ void StragglerDetector::Observe(const StepRow& row, const WatchedWorld& world,
   is_judging_ = false;
   if (RowColumn(row, Metric::kComputeSeconds).size() != world.Size()) return;
   const std::size_t size = world.places.StageSize();
-  const bool is_evaluation = rows_ % kEvaluateEvery == 0;
+  // In different rows, and not in those that end a block of the job's series
+  // (block_series.h), so that no row pays for all.
+  const bool is_sigma_due = rows_ % kEvaluateEvery == 0;
+  const bool is_window_due = rows_ % kEvaluateEvery == 2;
   const std::span<float> excess = windows_.Next();
   std::vector<std::size_t> raised;
   std::vector<std::size_t> calmed;
@@ -106,7 +120,7 @@ void StragglerDetector::Observe(const StepRow& row, const WatchedWorld& world,
     if (!Normalise(row, stage, world, part)) continue;
     is_judging_ = true;
     Role& role = roles_[stage];
-    if (is_evaluation) UpdateSigma(role, part);
+    if (is_sigma_due) UpdateSigma(role, part);
     CusumLimits limits{kClip, static_cast<float>(options_.report_excess),
                        static_cast<float>(options_.report_sum)};
     if (role.sigma > kQuietSigma) {
@@ -118,11 +132,18 @@ void StragglerDetector::Observe(const StepRow& row, const WatchedWorld& world,
   if (!is_judging_) return;
   windows_.Commit();
   ++rows_;
+  // What the windows still see is not over: with much noise the sum comes
+  // back to 0 now and then.
+  std::erase_if(calmed, [&](std::size_t r) {
+    const bool is_slow = told_[r] == kActed && (over_[r] & 1U) != 0;
+    if (is_slow) sums_.Raise(r);
+    return is_slow;
+  });
   if (!calmed.empty()) Calm(calmed, world, verdicts);
   if (!raised.empty()) {
     Report(raised, /*is_action=*/false, row, world, now, verdicts);
   }
-  if (is_evaluation && windows_.Filled() == WindowMedians::kWindow) {
+  if (is_window_due && windows_.Filled() == WindowMedians::kWindow) {
     std::vector<std::size_t> act;
     JudgeWindows(world, &act);
     if (!act.empty()) {

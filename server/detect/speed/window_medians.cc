@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 namespace steadyrun {
 namespace {
@@ -48,17 +49,23 @@ constexpr auto kNetwork = [] {
   return network;
 }();
 
-using Block = std::array<std::array<float, kLanes>, kWindow>;
+// Four floats in one register (SSE, NEON): left to itself, g++ 12 does not make
+// vector instructions of the comparisons at -O2, and they take ten times as
+// long.
+using Four = float __attribute__((vector_size(16)));
+constexpr std::size_t kFours = kLanes / 4;
+using Lanes = std::array<Four, kFours>;
+using Block = std::array<Lanes, kWindow>;
 
 void SortLanes(Block& block) {
   for (const Comparator& c : kNetwork) {
-    std::array<float, kLanes>& low = block[c.low];
-    std::array<float, kLanes>& high = block[c.high];
-    for (std::size_t i = 0; i < kLanes; ++i) {
-      const float a = low[i];
-      const float b = high[i];
+    Lanes& low = block[c.low];
+    Lanes& high = block[c.high];
+    for (std::size_t i = 0; i < kFours; ++i) {
+      const Four a = low[i];
+      const Four b = high[i];
       low[i] = a < b ? a : b;
-      high[i] = a < b ? b : a;
+      high[i] = a > b ? a : b;  // So written, one instruction each.
     }
   }
 }
@@ -87,15 +94,15 @@ void WindowMedians::Compute() {
   for (std::size_t first = 0; first < ranks_; first += kLanes) {
     const std::size_t lanes = std::min(kLanes, ranks_ - first);
     for (std::size_t slot = 0; slot < kWindow; ++slot) {
-      std::copy_n(
-          values_.begin() + static_cast<std::ptrdiff_t>(slot * ranks_ + first),
-          lanes, block[slot].begin());
+      std::memcpy(&block[slot], &values_[slot * ranks_ + first],
+                  lanes * sizeof(float));
     }
     SortLanes(block);
-    for (std::size_t i = 0; i < lanes; ++i) {
-      medians_[first + i] =
-          (block[kWindow / 2 - 1][i] + block[kWindow / 2][i]) / 2;
+    Lanes middle = block[kWindow / 2];
+    for (std::size_t i = 0; i < kFours; ++i) {
+      middle[i] = (middle[i] + block[kWindow / 2 - 1][i]) / 2;
     }
+    std::memcpy(&medians_[first], &middle, lanes * sizeof(float));
   }
 }
 

@@ -34,6 +34,8 @@ class WorkModel {
   void Learn(std::span<const float> compute, std::span<const float> tokens,
              std::span<const float> squares);
   bool IsReady() const { return steps_ > 0; }
+  // The first step held the squares.
+  bool UsesSquares() const { return square_scale_ > 0; }
   // Seconds; meaningful when IsReady(). Kept within a quarter and four times
   // the typical time: outside of what was seen the line says nothing.
   float Predict(float tokens, float squares) const;

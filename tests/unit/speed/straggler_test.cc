@@ -228,6 +228,45 @@ TEST_F(StragglerTest, TokensThatDoNotMatterAreNotDividedBy) {
   EXPECT_THAT(verdicts_.findings, IsEmpty());
 }
 
+TEST_F(StragglerTest, TokensThatOneRankReportsForAllAreNotUsed) {
+  Start(16);
+  for (int i = 0; i < 200; ++i) {
+    std::vector<float> compute = noise_->Step(1.0);
+    if (i >= 100) compute[5] *= 1.2f;
+    std::vector<float> tokens(16, AbsentValue());
+    tokens[0] = 65536;
+    rows_->Set(Metric::kComputeSeconds, compute).Set(Metric::kTokens, tokens);
+    Feed();
+  }
+  ASSERT_FALSE(verdicts_.findings.empty());
+  EXPECT_EQ(verdicts_.findings[0].culprit.rank, Rank{5});
+}
+
+TEST_F(StragglerTest, SquaresThatAreReportedNowAndThenDoNoHarm) {
+  Start(16);
+  for (int i = 0; i < 400; ++i) {
+    rows_->Set(Metric::kComputeSeconds, noise_->Step(1.0))
+        .All(Metric::kTokens, 4096);
+    if (i % 10 == 0) rows_->All("sum_sq_len", 4096.0f * 4096);
+    Feed();
+  }
+  EXPECT_THAT(verdicts_.findings, IsEmpty());
+}
+
+TEST_F(StragglerTest, InMuchNoiseItIsToldOnceAndNotTakenBackAtOnce) {
+  Start(64);
+  for (int i = 0; i < 600; ++i) {
+    std::vector<float> compute = noise_->Step(1.0, 0.08);
+    if (i >= 100) compute[5] *= 1.2f;
+    rows_->Set(Metric::kComputeSeconds, compute);
+    Feed();
+  }
+  ASSERT_NE(First(Advice::kReplaceNode), nullptr);
+  EXPECT_EQ(First(Advice::kReplaceNode)->culprit.rank, Rank{5});
+  EXPECT_LE(verdicts_.findings.size(), 2u);
+  EXPECT_THAT(verdicts_.cleared, IsEmpty());
+}
+
 TEST_F(StragglerTest, WithoutComputeTimeNothingIsJudged) {
   Start(16);
   for (int i = 0; i < 100; ++i) {
