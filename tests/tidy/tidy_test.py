@@ -37,9 +37,9 @@ MAY_INCLUDE = {
     "server/metrics": ENGINE + ("server/rpc", "server/notify"),
     "server/notify": ENGINE,
     "agent/core": MESSAGES,
-    "replay": DECIDE,
-    "replay/readers": DECIDE + ("replay", "agent/logs"),
-    "cli": DECIDE + ("proto", "replay"),
+    "replay": ENGINE,
+    "replay/readers": ENGINE + ("replay", "agent/logs"),
+    "cli": DECIDE + ("proto", "replay", "agent/logs"),
 }
 
 SOURCE = [path for path in subprocess.run(
