@@ -193,6 +193,12 @@ std::string RenderBacktest(const BacktestReport& report) {
     out += RenderMissed(report);
     out += OneLine("Told to a person", report.told->total);
     out += OneLine("Acted on", report.acted->total);
+    if (report.result.rows > 0) {
+      out += fmt::format(
+          "False alarms in 10,000 rows: {:.2f}\n",
+          1e4 * static_cast<double>(report.score->total.false_alarms) /
+              static_cast<double>(report.result.rows));
+    }
   }
   for (const std::string& note : report.trace.notes) {
     out += fmt::format("Note: {}\n", Printable(note));

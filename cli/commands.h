@@ -62,6 +62,9 @@ struct BacktestOptions {
 // A recording through the detectors. Asks no server.
 absl::Status BacktestFile(Output output, const BacktestOptions& options);
 
+// Another policy over the history of a run that the server has stored.
+absl::Status BacktestRun(Context& context, const BacktestOptions& options);
+
 struct ParseOptions {
   std::string file;
   std::string format;  // Of a log; empty: found.

@@ -207,18 +207,32 @@ class CommandLine {
     auto* backtest = Add(
         "backtest",
         "what the detectors and a policy would have said of a recorded run\n"
-        "Exit codes: 0 replayed, whatever was found; 1 a file is wrong.",
+        "Exit codes: 0 replayed, whatever was found; 1 a file, run or policy "
+        "is "
+        "wrong; 2 wrong usage; 3 no server (with --run).",
         [this](Context& context) {
           if (json_) context.output = Output::kJson;
-          return BacktestFile(context.output, backtest_);
+          return backtest_.run.empty() ? BacktestFile(context.output, backtest_)
+                                       : BacktestRun(context, backtest_);
         });
+    auto* source = backtest->add_option_group("recording");
+    auto* steps = source->add_option(
+        "--steps", backtest_.steps_file,
+        "CSV with a column 'step', TensorBoard event file, "
+        "trainer_state.json, or a log; told apart by itself");
+    auto* run = source->add_option(
+        "--run", backtest_.run,
+        "a run of the server: what --policy would have done over its history");
+    source->require_option(1);
     backtest
-        ->add_option("--steps", backtest_.steps_file,
-                     "CSV with a column 'step', TensorBoard event file, "
-                     "trainer_state.json, or a log; told apart by itself")
-        ->required();
-    backtest->add_option("--labels", backtest_.labels_file,
-                         "CSV start_step,end_step,kind: print the score");
+        ->add_option("--labels", backtest_.labels_file,
+                     "CSV start_step,end_step,kind: print the score")
+        ->needs(steps);
+    backtest
+        ->add_option("--from-attempt", backtest_.from_attempt,
+                     "leave out the attempts before this one")
+        ->check(CLI::NonNegativeNumber)
+        ->needs(run);
     backtest->add_option("--policy", backtest_.policy_file,
                          "policy file (TOML); the default policy without");
     backtest->add_flag("--json", json_, "the same as -o json");

@@ -47,10 +47,10 @@ std::map<std::string, ColumnCount> CountColumns(const replay::Trace& trace) {
 
 std::string RenderTrace(const std::string& file, const replay::Trace& trace) {
   std::string out = fmt::format(
-      "{}: {}, {} rows, a row each {:g} steps, {} a step\n", Printable(file),
+      "{}: {}, {} rows, a row each {:g} steps, {}\n", Printable(file),
       trace.format, trace.Rows(), trace.StepStride(),
-      trace.StepSeconds() > 0 ? FormatSeconds(trace.StepSeconds())
-                              : "no time known");
+      trace.StepSeconds() > 0 ? FormatSeconds(trace.StepSeconds()) + " a step"
+                              : "no step times");
   Table attempts({"ATTEMPT", "ROWS", "FIRST STEP", "LAST STEP", "RANKS"});
   for (const replay::TraceAttempt& attempt : trace.attempts) {
     attempts.Add({std::to_string(attempt.attempt.attempt.value),

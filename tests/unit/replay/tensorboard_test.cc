@@ -119,6 +119,28 @@ TEST(TensorBoardTest, TensorsOfEachTypeAreScalars) {
   EXPECT_THAT(values, ElementsAre(0.5F, 0.25F, 2, 4, 7, 1.5F, 1.5F));
 }
 
+// Written by tensorboardX 2.6 (simple_value, with a histogram and a text
+// between) and by tensorboard 2.x's own Writer (tensors).
+TEST(TensorBoardTest, FilesOfRealWriters) {
+  const auto read = [](const std::string& name) {
+    auto bytes = ReadFile("tests/unit/replay/data/" + name);
+    EXPECT_TRUE(bytes.ok()) << bytes.status();
+    auto trace = ReadTrace(*bytes, name);
+    EXPECT_TRUE(trace.ok()) << trace.status();
+    return *std::move(trace);
+  };
+  const Trace scalars = read("tensorboardx.tfevents");
+  ASSERT_EQ(scalars.Rows(), 40);
+  const auto& rows = scalars.attempts.at(0).rows;
+  EXPECT_NEAR(rows[0].loss, 2.49, 1e-6);
+  EXPECT_NEAR(rows[39].grad_norm, 1.4, 1e-6);
+  EXPECT_TRUE(std::isnan(rows[34].loss));
+  EXPECT_NEAR(scalars.StepSeconds(), 0.5, 1e-6);
+  const Trace tensors = read("tensorboard_writer.tfevents");
+  ASSERT_EQ(tensors.Rows(), 20);
+  EXPECT_NEAR(tensors.attempts.at(0).rows[19].loss, 2.8, 1e-6);
+}
+
 TEST(TensorBoardTest, DamagedAndTornRecordsAreLeftOut) {
   std::string damaged = Scalar(2, 2, "loss", 9);
   damaged[damaged.size() - 6] ^= 1;
