@@ -71,7 +71,8 @@ absl::StatusOr<std::pair<RunId, std::int64_t>> ParseIncidentId(
 }  // namespace
 
 OperatorApi::OperatorApi(OperatorBackend backend)
-    : backend_(std::move(backend)) {}
+    : backend_(std::move(backend)),
+      backtest_(std::make_unique<PolicyBacktest>(backend_.history)) {}
 
 void OperatorApi::Submit(std::function<Event(std::uint64_t)> make_event,
                          Done done) {
@@ -272,6 +273,12 @@ absl::Status OperatorApi::ListAudit(const v1::ListAuditRequest& request,
     WriteAudit(entry, reply->add_entries());
   }
   return absl::OkStatus();
+}
+
+absl::Status OperatorApi::Backtest(const v1::BacktestRequest& request,
+                                   v1::BacktestReply* reply) const {
+  RETURN_IF_ERROR(CheckRunIsKnown(request.run()));
+  return backtest_->Run(request, reply);
 }
 
 absl::Status OperatorApi::GetServerInfo(const v1::GetServerInfoRequest&,

@@ -107,6 +107,10 @@ class OperatorGrpcService final : public v1::OperatorService::CallbackService {
                      v1::ListAuditReply* reply) override {
     return Query(context, request, reply, &OperatorApi::ListAudit);
   }
+  Reactor* Backtest(Context* context, const v1::BacktestRequest* request,
+                    v1::BacktestReply* reply) override {
+    return Query(context, request, reply, &OperatorApi::Backtest);
+  }
   Reactor* GetServerInfo(Context* context,
                          const v1::GetServerInfoRequest* request,
                          v1::ServerInfo* reply) override {

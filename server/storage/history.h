@@ -69,6 +69,19 @@ struct RankQuery {
   Step to = kNoStep;
 };
 
+// Rows in full of all attempts, in order of attempt and step: what happened,
+// where StepQuery asks for what counts.
+struct RowQuery {
+  RunId run;
+  // Only what comes after this row.
+  AttemptId attempt;
+  Step step = kNoStep;
+  std::int32_t limit = 256;  // At most kMaxRowPage.
+};
+inline constexpr std::int32_t kMaxRowPage = 1024;
+// A page ends early when its rows hold this many values (64 MB).
+inline constexpr std::size_t kMaxPageValues = std::size_t{16} << 20;
+
 struct StoredAudit {
   std::int64_t seq = 0;  // 1, 2, 3, ... without gaps.
   std::uint64_t server_epoch = 0;
@@ -117,6 +130,11 @@ class History {
   // At most kMaxRankPoints, the newest; a step that was rolled up is absent.
   virtual absl::StatusOr<std::vector<RankPoint>> RankSeries(
       const RankQuery& query) = 0;
+
+  // The next page; empty at the end. Each page is a read of its own, so that a
+  // long reading does not hold back the write-ahead log. Steps that retention
+  // has rolled up are absent.
+  virtual absl::StatusOr<std::vector<StepRow>> Rows(const RowQuery& query) = 0;
 
   // Newest first; an empty run: all.
   virtual absl::StatusOr<std::vector<StoredAudit>> Audit(

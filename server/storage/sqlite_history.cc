@@ -158,6 +158,15 @@ absl::StatusOr<std::vector<RankPoint>> SqliteHistory::RankSeries(
       [&](Reader& reader) { return ReadRankSeries(query, *reader.database); });
 }
 
+absl::StatusOr<std::vector<StepRow>> SqliteHistory::Rows(
+    const RowQuery& query) {
+  RowQuery bounded = query;
+  bounded.limit = std::clamp(query.limit, 1, kMaxRowPage);
+  return ReadValue<std::vector<StepRow>>([&](Reader& reader) {
+    return ReadRowPage(bounded, &reader.names, *reader.database);
+  });
+}
+
 absl::StatusOr<std::vector<StoredAudit>> SqliteHistory::Audit(
     const RunId& run, std::int32_t limit) {
   return ReadValue<std::vector<StoredAudit>>([&](Reader& reader) {
