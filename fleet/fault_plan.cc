@@ -164,6 +164,11 @@ class Planner {
 
 }  // namespace
 
+std::vector<Fault> PlanFaults(const FleetProfile& profile,
+                              const PlanShape& shape) {
+  return Planner(profile, shape).Plan();
+}
+
 Fault DrawFault(FaultKind kind, Step onset, const FleetProfile& profile,
                 std::int32_t ranks, Random& random) {
   Fault fault;

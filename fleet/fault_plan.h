@@ -8,6 +8,7 @@
 
 #include "fleet/fault.h"
 #include "fleet/profile.h"
+#include "fleet/random.h"
 
 namespace steadyrun::fleet {
 
@@ -17,13 +18,12 @@ struct PlanShape {
   std::uint64_t seed = 0;
 };
 
-// In order of onset, ids from 1. Faults of one kind keep apart by their own
-// length, so that each can be told; kinds may overlap.
+// In order of onset, ids from 1. Faults may overlap, as they do in life.
 std::vector<Fault> PlanFaults(const FleetProfile& profile,
                               const PlanShape& shape);
 
 // One fault with the severity, scope and length that `random` gives its kind.
 Fault DrawFault(FaultKind kind, Step onset, const FleetProfile& profile,
-                std::int32_t ranks, class Random& random);
+                std::int32_t ranks, Random& random);
 
 }  // namespace steadyrun::fleet

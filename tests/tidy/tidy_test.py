@@ -13,7 +13,8 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 PURE = ("server/model", "server/detect", "server/incident", "server/policy",
-        "server/recovery", "server/engine", "agent/core", "proto/messages")
+        "server/recovery", "server/engine", "agent/core", "proto/messages",
+        "replay")
 
 # Folder -> what it may include, beside itself and `base`. Longest prefix wins.
 MESSAGES = ("proto/messages",)
@@ -31,12 +32,14 @@ MAY_INCLUDE = {
     "server/engine": DECIDE + ("server/recovery",),
     "server/report": ENGINE,
     "server/storage": ENGINE,
-    "server/rpc": ENGINE + ("server/storage", "server/report"),
+    "server/rpc": ENGINE + ("server/storage", "server/report", "replay"),
     "server/web": ENGINE + ("server/rpc", "server/storage", "server/report"),
     "server/metrics": ENGINE + ("server/rpc", "server/notify"),
     "server/notify": ENGINE,
     "agent/core": MESSAGES,
-    "cli": ("proto",),
+    "replay": DECIDE,
+    "replay/readers": DECIDE + ("replay", "agent/logs"),
+    "cli": DECIDE + ("proto", "replay"),
 }
 
 SOURCE = [path for path in subprocess.run(
@@ -44,7 +47,7 @@ SOURCE = [path for path in subprocess.run(
     capture_output=True, check=True).stdout.split()]
 
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
-OURS = re.compile(r"^(base|proto|server|agent|cli|tests)/")
+OURS = re.compile(r"^(base|proto|server|agent|replay|cli|tests)/")
 
 
 def read(path):
