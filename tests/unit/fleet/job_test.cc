@@ -1,4 +1,4 @@
-#include "fleet/job.h"
+#include "fleet/sim/job.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,11 +1,11 @@
-#include "fleet/profile.h"
+#include "fleet/sim/profile.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
-#include "fleet/fault_plan.h"
+#include "fleet/sim/fault_plan.h"
 
 namespace steadyrun::fleet {
 namespace {

@@ -1,4 +1,4 @@
-#include "fleet/row_maker.h"
+#include "fleet/sim/row_maker.h"
 
 #include <gtest/gtest.h>
 

@@ -1,9 +1,9 @@
-#include "fleet/trial.h"
+#include "fleet/sim/trial.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "fleet/fault_plan.h"
+#include "fleet/sim/fault_plan.h"
 
 namespace steadyrun::fleet {
 namespace {

@@ -1,9 +1,9 @@
-#include "fleet/fault_plan.h"
+#include "fleet/sim/fault_plan.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "fleet/random.h"
+#include "fleet/sim/random.h"
 
 namespace steadyrun::fleet {
 namespace {

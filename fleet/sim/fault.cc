@@ -1,4 +1,4 @@
-#include "fleet/fault.h"
+#include "fleet/sim/fault.h"
 
 #include <spdlog/fmt/fmt.h>
 

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "fleet/fault.h"
+#include "fleet/sim/fault.h"
 
 namespace steadyrun::fleet {
 

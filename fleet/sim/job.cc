@@ -1,11 +1,11 @@
-#include "fleet/job.h"
+#include "fleet/sim/job.h"
 
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "fleet/random.h"
+#include "fleet/sim/random.h"
 
 namespace steadyrun::fleet {
 namespace {
@@ -48,7 +48,7 @@ void Job::Begin(AttemptId attempt, std::vector<NodeId> rank_nodes, Step resume,
 void Job::End() {
   todos_.clear();
   ends_.clear();
-  silent_until_.clear();
+  silent_.clear();
   orders_.clear();
   is_blocked_ = false;
   has_moment_ = false;
@@ -176,7 +176,11 @@ void Job::CompleteStep(MonoTime now, std::vector<Happening>* out) {
   }
   orders_.erase(orders_.begin(), orders_.upper_bound(step_));
   if (step_.value >= options_.steps) {
-    Finish(now, out);
+    // After its last save.
+    Later(now + FromSeconds(pause_seconds_),
+          [this](MonoTime at, std::vector<Happening>* more) {
+            Finish(at, more);
+          });
   } else if (!is_blocked_) {
     BeginStep(now);
   }
@@ -221,6 +225,7 @@ void Job::Save(double seconds, bool then_stop, MonoTime now) {
 void Job::Finish(MonoTime now, std::vector<Happening>* out) {
   is_finished_ = true;
   is_blocked_ = true;
+  if (!ends_.empty()) return;  // Told to leave after the last save.
   for (std::int32_t rank = 0; rank < options_.ranks; ++rank) {
     out->push_back({now, NodeOf(rank),
                     RankFinished{options_.run, attempt_, Rank{rank}, step_,
@@ -259,14 +264,15 @@ std::vector<RankExited> Job::KillNode(std::int32_t node, MonoTime now) {
 }
 
 bool Job::IsSilent(std::int32_t node, MonoTime now) const {
-  const auto silent = silent_until_.find(node);
-  return silent != silent_until_.end() && now < silent->second;
+  const auto silent = silent_.find(node);
+  return silent != silent_.end() && now >= silent->second.from &&
+         now < silent->second.until;
 }
 
 bool Job::IsDisturbed(MonoTime now) const {
   return is_blocked_ || has_moment_ || !ends_.empty() ||
-         std::ranges::any_of(silent_until_, [now](const auto& silent) {
-           return now < silent.second + std::chrono::seconds(5);
+         std::ranges::any_of(silent_, [now](const auto& silent) {
+           return now < silent.second.until + std::chrono::seconds(5);
          });
 }
 

@@ -1,10 +1,10 @@
-#include "fleet/row_maker.h"
+#include "fleet/sim/row_maker.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "fleet/random.h"
+#include "fleet/sim/random.h"
 
 namespace steadyrun::fleet {
 namespace {

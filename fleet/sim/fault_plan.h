@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "fleet/fault.h"
-#include "fleet/profile.h"
-#include "fleet/random.h"
+#include "fleet/sim/fault.h"
+#include "fleet/sim/profile.h"
+#include "fleet/sim/random.h"
 
 namespace steadyrun::fleet {
 

@@ -18,7 +18,7 @@
 #include <functional>
 #include <vector>
 
-#include "fleet/job.h"
+#include "fleet/sim/job.h"
 #include "server/detect/options.h"
 #include "server/detect/run_watch.h"
 #include "server/incident/incident_book.h"

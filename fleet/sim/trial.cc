@@ -1,4 +1,4 @@
-#include "fleet/trial.h"
+#include "fleet/sim/trial.h"
 
 #include <spdlog/fmt/fmt.h>
 

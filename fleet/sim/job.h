@@ -21,9 +21,9 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "fleet/fault.h"
-#include "fleet/profile.h"
-#include "fleet/row_maker.h"
+#include "fleet/sim/fault.h"
+#include "fleet/sim/profile.h"
+#include "fleet/sim/row_maker.h"
 #include "proto/messages/messages.h"
 #include "server/model/step_row.h"
 
@@ -146,7 +146,11 @@ class Job {
   MonoTime pause_begin_;
   std::map<Step, bool> orders_;  // Saves; true: then stop.
   std::map<std::int32_t, RankEnd> ends_;
-  std::map<std::int32_t, MonoTime> silent_until_;  // By node.
+  struct Silence {
+    MonoTime from;
+    MonoTime until;
+  };
+  std::map<std::int32_t, Silence> silent_;  // By node.
   HangMark hang_ = HangMark::kNone;
   std::int32_t hung_rank_ = -1;
   MonoTime hung_at_;

@@ -1,4 +1,4 @@
-#include "fleet/profile.h"
+#include "fleet/sim/profile.h"
 
 #include <spdlog/fmt/fmt.h>
 

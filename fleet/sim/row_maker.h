@@ -17,8 +17,8 @@
 #include <span>
 #include <vector>
 
-#include "fleet/fault.h"
-#include "fleet/profile.h"
+#include "fleet/sim/fault.h"
+#include "fleet/sim/profile.h"
 #include "server/model/step_row.h"
 
 namespace steadyrun::fleet {

@@ -7,8 +7,8 @@
 #include <csignal>
 #include <utility>
 
-#include "fleet/job.h"
-#include "fleet/random.h"
+#include "fleet/sim/job.h"
+#include "fleet/sim/random.h"
 
 namespace steadyrun::fleet {
 namespace {
@@ -179,7 +179,7 @@ void Job::StrikeHang(Fault& fault) {
 void Job::StrikeNodeLost(Fault& fault, MonoTime now,
                          std::vector<Happening>* out) {
   const std::int32_t node = NodeOf(fault.rank.value);
-  silent_until_[node] = MonoTime::max() - std::chrono::hours(1);
+  silent_[node] = {now, MonoTime::max() - std::chrono::hours(1)};
   out->push_back({now, node, WentSilent{}});
   if (fault.variant < 0.5) {
     // The transport's retries are over after some seconds.
@@ -194,7 +194,7 @@ void Job::StrikeAgentLost(Fault& fault, MonoTime now,
                           std::vector<Happening>* out) {
   const std::int32_t node = NodeOf(fault.rank.value);
   const Duration silence = FromSeconds(fault.severity);
-  silent_until_[node] = std::max(silent_until_[node], now + silence);
+  silent_[node] = {now, now + silence};
   fault.comment = fmt::format("for {:.0f} s", fault.severity);
   out->push_back({now, node, WentSilent{true, silence}});
 }
