@@ -52,4 +52,23 @@ struct LaunchOptions {
 };
 absl::Status Launch(Context& context, LaunchOptions options);
 
+struct BacktestOptions {
+  std::string steps_file;  // A recording, or:
+  std::string run;         // a run of the server.
+  std::string labels_file;
+  std::string policy_file;
+  std::int64_t from_attempt = 0;
+};
+// A recording through the detectors. Asks no server.
+absl::Status BacktestFile(Output output, const BacktestOptions& options);
+
+struct ParseOptions {
+  std::string file;
+  std::string format;  // Of a log; empty: found.
+  bool explain = false;
+  bool all = false;  // Explain lines without a match too.
+};
+// A recording as CSV that BacktestFile reads. Asks no server.
+absl::Status Parse(Output output, const ParseOptions& options);
+
 }  // namespace steadyrun::cli

@@ -54,6 +54,7 @@ class CommandLine {
     AddLaunch();
     AddFleet();
     AddDemo();
+    AddReplay();
   }
 
   CLI::App& app() { return app_; }
@@ -261,6 +262,39 @@ class CommandLine {
         ->check(CLI::ExistingFile);
   }
 
+  void AddReplay() {
+    auto* backtest = Add(
+        "backtest",
+        "what the detectors and a policy would have said of a recorded run\n"
+        "Exit codes: 0 replayed, whatever was found; 1 a file is wrong.",
+        [this](Context& context) {
+          if (json_) context.output = Output::kJson;
+          return BacktestFile(context.output, backtest_);
+        });
+    backtest
+        ->add_option("--steps", backtest_.steps_file,
+                     "CSV with a column 'step', TensorBoard event file, "
+                     "trainer_state.json, or a log; told apart by itself")
+        ->required();
+    backtest->add_option("--labels", backtest_.labels_file,
+                         "CSV start_step,end_step,kind: print the score");
+    backtest->add_option("--policy", backtest_.policy_file,
+                         "policy file (TOML); the default policy without");
+    backtest->add_flag("--json", json_, "the same as -o json");
+    auto* parse =
+        Add("parse", "a recording as CSV that backtest reads",
+            [this](Context& context) { return Parse(context.output, parse_); });
+    parse->add_option("FILE", parse_.file, "recording")->required();
+    parse->add_flag("--explain", parse_.explain,
+                    "print what matched, line by line, instead");
+    parse->add_flag("--all", parse_.all,
+                    "with --explain: lines that did not match, too");
+    parse->add_option(
+        "--format", parse_.format,
+        "read it as this log format: megatron, mindformers, "
+        "verl, deepspeed, hf, olmo, mlperf, nanogpt, llmc, jsonl");
+  }
+
   Parsed& parsed_;
   CLI::App app_{
       "Steadyrun keeps large training runs on course.\n"
@@ -274,6 +308,8 @@ class CommandLine {
   int limit_ = 100;
   ActionOptions action_;
   LaunchOptions launch_;
+  BacktestOptions backtest_;
+  ParseOptions parse_;
   std::string name_;
   int nodes_ = 1;
   int ranks_per_node_ = 1;

@@ -37,12 +37,12 @@ MAY_INCLUDE = {
     "server/metrics": ENGINE + ("server/rpc", "server/notify"),
     "server/notify": ENGINE,
     "agent/core": MESSAGES,
-    "replay": DECIDE,
-    "replay/readers": DECIDE + ("replay", "agent/logs"),
+    "replay": ENGINE,
+    "replay/readers": ENGINE + ("replay", "agent/logs"),
     "fleet/sim": ENGINE,
     "fleet/wire": MESSAGES + ("proto", "fleet/sim", "agent/core",
                               "agent/transport"),
-    "cli": DECIDE + ("proto", "replay", "fleet"),
+    "cli": DECIDE + ("proto", "replay", "agent/logs", "fleet"),
 }
 
 SOURCE = [path for path in subprocess.run(
