@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "proto/messages/messages.h"
+#include "server/detect/curve/options.h"
 
 namespace steadyrun {
 
@@ -108,6 +109,7 @@ struct DetectOptions {
   SilenceOptions silence;
   NanOptions nan;
   CheckpointOptions checkpoint;
+  CurveOptions curve;  // Of the training; see server/detect/curve/options.h.
   friend bool operator==(const DetectOptions&, const DetectOptions&) = default;
 };
 

@@ -6,10 +6,11 @@
 namespace steadyrun {
 
 TrainingWatch::TrainingWatch(const DetectOptions& options)
-    : nan_(options.nan) {}
+    : nan_(options.nan), curve_(options.curve) {}
 
-void TrainingWatch::Begin(const WatchedAttempt& attempt, Now) {
+void TrainingWatch::Begin(const WatchedAttempt& attempt, Now now) {
   nan_.Begin(attempt);
+  curve_.Begin(attempt, now);
 }
 
 void TrainingWatch::ObserveRow(const StepRow& row, Now now,
@@ -21,6 +22,7 @@ void TrainingWatch::ObserveRow(const StepRow& row, Now now,
     nan->rollback.below = nan->step;
     verdicts->findings.push_back(*std::move(nan));
   }
+  curve_.ObserveRow(row, now, verdicts);
 }
 
 }  // namespace steadyrun

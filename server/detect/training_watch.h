@@ -13,6 +13,7 @@
 // findings. O(1) state a rank. One thread; pure.
 
 #include "base/clock.h"
+#include "server/detect/curve/curve_watch.h"
 #include "server/detect/nan_detector.h"
 #include "server/detect/options.h"
 #include "server/detect/watched_attempt.h"
@@ -30,6 +31,7 @@ class TrainingWatch {
 
  private:
   NanDetector nan_;
+  CurveWatch curve_;
 };
 
 }  // namespace steadyrun

@@ -261,6 +261,10 @@ void WriteIncident(const Incident& incident, v1::Incident* proto) {
   }
   proto->set_state(std::string(IncidentStateName(incident.state)));
   proto->set_signature(CleanText(incident.signature));
+  if (!IsTrainingKind(incident.kind)) return;
+  proto->set_detector(incident.detector);
+  proto->set_onset_step(incident.onset_step.value);
+  proto->set_advice(std::string(AdviceName(incident.advice)));
 }
 
 void WriteCheckpoint(const Checkpoint& checkpoint, v1::Checkpoint* proto) {

@@ -52,10 +52,12 @@ absl::StatusOr<std::vector<std::pair<std::string, std::string>>> LoadRequests(
   return requests;
 }
 
+// A rank of an attempt ends once. Its report may be applied twice, when the
+// service died after committing the exit and before the report's cursor.
 absl::Status SaveRankFailure(const RankFailed& failure, Database& database) {
   return database.Run(
       "INSERT INTO rank_failures (run, attempt, rank, node, at_unix_ms, exit)"
-      " VALUES (?, ?, ?, ?, ?, ?)",
+      " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
       failure.exit.run, failure.exit.attempt.value, failure.exit.rank.value,
       failure.node, ToUnixMillis(failure.at), Blob{EncodeRankFailure(failure)});
 }

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -436,12 +438,17 @@ TEST(PolicyTextTest, ReadsBackToAnEqualPolicy) {
   }
 }
 
+// STEADYRUN_WRITE_EXAMPLES=1 writes the file anew.
 TEST(PolicyTextTest, TheExampleFileIsTheDefaultPolicy) {
-  const auto text = ReadFile("deploy/config/policy.example.toml");
+  constexpr const char* kExample = "deploy/config/policy.example.toml";
+  if (std::getenv("STEADYRUN_WRITE_EXAMPLES") != nullptr) {
+    std::ofstream(kExample) << RenderPolicy(DefaultPolicy());
+  }
+  const auto text = ReadFile(kExample);
 
   ASSERT_TRUE(text.ok()) << text.status();
   EXPECT_EQ(*text, RenderPolicy(DefaultPolicy()))
-      << "print RenderPolicy(DefaultPolicy()) into the file";
+      << "run this test once with STEADYRUN_WRITE_EXAMPLES=1";
 }
 
 }  // namespace
