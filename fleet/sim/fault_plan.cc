@@ -8,7 +8,13 @@
 namespace steadyrun::fleet {
 namespace {
 
-enum Stream : std::uint64_t { kCounts = 101, kFaults, kLemons, kCorrelated };
+enum Stream : std::uint64_t {
+  kCounts = 101,
+  kFaults,
+  kLemons,
+  kCorrelated,
+  kExact
+};
 
 // Before this a run has no history that could be judged.
 constexpr std::int64_t kFirstStep = 30;
@@ -73,6 +79,7 @@ class Planner {
     for (std::size_t k = 0; k < kFaultKinds; ++k) {
       AddKind(static_cast<FaultKind>(k));
     }
+    AddExact();
     AddCorrelated();
     std::ranges::stable_sort(faults_, {}, &Fault::onset);
     std::int32_t id = 0;
@@ -94,12 +101,25 @@ class Planner {
     for (std::int64_t i = 0; i < drawn; ++i) {
       Add(kind, RandomOnset(random, 0, 1), random);
     }
-    // Exact ones are spread evenly, each somewhere in its part.
-    const std::int32_t exact = rates.exactly[k];
-    for (std::int32_t i = 0; i < exact; ++i) {
-      Add(kind,
-          RandomOnset(random, static_cast<double>(i) / exact,
-                      (static_cast<double>(i) + 0.7) / exact),
+  }
+
+  // So many of each, shuffled, each in a part of the run of its own: so that
+  // most can be told from the one before.
+  void AddExact() {
+    std::vector<FaultKind> kinds;
+    for (std::size_t k = 0; k < kFaultKinds; ++k) {
+      const auto count = static_cast<std::size_t>(profile_.faults.exactly[k]);
+      kinds.insert(kinds.end(), count, static_cast<FaultKind>(k));
+    }
+    Random random(shape_.seed, kExact);
+    for (std::size_t i = kinds.size(); i > 1; --i) {
+      std::swap(kinds[i - 1], kinds[static_cast<std::size_t>(
+                                  random.Below(static_cast<std::int64_t>(i)))]);
+    }
+    const auto parts = static_cast<double>(kinds.size());
+    for (std::size_t i = 0; i < kinds.size(); ++i) {
+      const auto part = static_cast<double>(i);
+      Add(kinds[i], RandomOnset(random, part / parts, (part + 0.3) / parts),
           random);
     }
   }

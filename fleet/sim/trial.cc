@@ -157,7 +157,7 @@ void Trial::TakeRow(StepRow row, MonoTime at) {
     row.is_complete = false;
   }
   Summarize(&row, &scratch_);
-  if (options_.on_row) options_.on_row(row);
+  if (options_.on_row) options_.on_row(row, at - result_.start);
   watch_.ObserveRow(row, At(at));
   ++result_.rows;
   if (row.step.value % kProgressSteps == 0 && options_.progress &&

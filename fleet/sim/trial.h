@@ -33,8 +33,9 @@ struct TrialOptions {
   Duration beat{};  // Zero: at the steps' ends.
   // Called now and then with the newest step; may be empty. False: stop.
   std::function<bool(Step)> progress;
-  // Called with each row before it is judged; may be empty.
-  std::function<void(const StepRow&)> on_row;
+  // Called with each row before it is judged, and the time since the start;
+  // may be empty.
+  std::function<void(const StepRow&, Duration)> on_row;
 };
 
 // A claim, and when it was made.

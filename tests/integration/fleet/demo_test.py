@@ -65,8 +65,8 @@ class Demo:
     def incident(self, kind, seconds):
         def find():
             done = subprocess.run(
-                [BIN / "steadyrun", "--server", self.server(), "-o", "json",
-                 "incidents", "demo"], capture_output=True, text=True,
+                [BIN / "steadyrun", "--server", self.server(), "incidents",
+                 "demo", "-o", "json"], capture_output=True, text=True,
                 timeout=20, check=False)
             if done.returncode != 0:
                 return None
@@ -94,14 +94,14 @@ class DemoTest(unittest.TestCase):
 
     def test_the_tour_begins_and_ends_cleanly(self):
         demo = Demo("--ranks", "64")
-        self.addCleanup(demo.process.kill)
+        self.addCleanup(demo.process.terminate)
         self.check(demo, "crash", 30, 15)
         view = json.loads(subprocess.run(
-            [BIN / "steadyrun", "--server", demo.server(), "-o", "json",
-             "status", "demo"], capture_output=True, text=True, timeout=20,
+            [BIN / "steadyrun", "--server", demo.server(), "status", "demo",
+             "-o", "json"], capture_output=True, text=True, timeout=20,
             check=True).stdout)
-        spec = (view["runs"][0] if "runs" in view else view)["spec"]
-        self.assertEqual(spec["environment"].get("STEADYRUN_SIMULATED"), "1")
+        self.assertEqual(
+            view["spec"]["environment"].get("STEADYRUN_SIMULATED"), "1")
         self.check(demo, "agent_lost", 60, 15)
         directory = re.search(r"(\S+)/server\.log", demo.text()).group(1)
         self.assertTrue(os.path.isdir(directory))
@@ -111,7 +111,7 @@ class DemoTest(unittest.TestCase):
     def test_one_fault_alone_and_an_end_by_itself(self):
         demo = Demo("--ranks", "64", "--fault", "node_lost", "--exit-after",
                     "30")
-        self.addCleanup(demo.process.kill)
+        self.addCleanup(demo.process.terminate)
         self.check(demo, "node_lost", 30, 20)
         self.assertEqual(demo.process.wait(timeout=60), 0, demo.text())
 
