@@ -50,6 +50,8 @@ class RunWatch {
   // A new attempt, or the current one after the service's restart.
   void Begin(const WatchedAttempt& attempt, Now now);
   bool IsWatching(AttemptId attempt) const;
+  // After the first Begin() since the service started.
+  void Remember(const CurveHistory& history) { training_.Remember(history); }
 
   // A heartbeat of any node; takes the ranks of the watched attempt.
   void ObserveNode(const NodeState& state, Now now);

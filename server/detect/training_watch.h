@@ -26,6 +26,8 @@ class TrainingWatch {
   explicit TrainingWatch(const DetectOptions& options);
 
   void Begin(const WatchedAttempt& attempt, Now now);
+  // After Begin(): the malignant events that are known of the run.
+  void Remember(const CurveHistory& history) { curve_.Restore(history); }
   // Appends to `verdicts`.
   void ObserveRow(const StepRow& row, Now now, Verdicts* verdicts);
 

@@ -11,6 +11,7 @@
 #include "server/recovery/phase_change.h"
 #include "server/recovery/save_agreement.h"
 #include "server/recovery/time_ledger.h"
+#include "server/recovery/training_rollback.h"
 
 namespace steadyrun {
 namespace {
@@ -135,7 +136,11 @@ WatchedAttempt RunController::Watched() const {
 
 void RunController::BeginAttempt(Now now) {
   book_.LeaveTraining(state_.attempt, now);
+  const bool is_first = watch_.Progress().Attempt().run.empty();
   watch_.Begin(Watched(), now);
+  if (is_first) {
+    watch_.Remember(HistoryOf(state_, policy_.detect.curve.rollback));
+  }
   join_.Begin(state_.spec.run, state_.attempt, state_.spec.WorldSize());
   rebooted_.clear();
   ranks_missing_.clear();

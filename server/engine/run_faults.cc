@@ -112,14 +112,13 @@ void RunController::Decide(Now now, Outcome* out) {
 // What acting would come to, as exactly as is known.
 std::string RunController::WouldDo(const Incident& incident) const {
   const Remedy remedy = RungOf(policy_.For(incident.kind), 0);
+  if (incident.advice == Advice::kHalt && StopsTheAttempt(remedy)) {
+    return std::string(RemedyName(Remedy::kHalt));
+  }
   if (incident.advice != Advice::kRollback || remedy != Remedy::kRollback) {
     return std::string(RemedyName(remedy));
   }
-  const Failure failure{incident.kind, incident.signature, incident.step};
-  const int times = CountTrainingRollbacks(state_, failure);
-  if (times >= kTrainingRollbacks)
-    return std::string(RemedyName(Remedy::kHalt));
-  return DescribePlan(PlanFor(incident.rollback, times), state_, ledger_.All());
+  return DescribePlan(incident.rollback, state_, ledger_.All());
 }
 
 void RunController::DecideOn(const Incident& incident, Now now, Outcome* out) {
@@ -152,12 +151,17 @@ void RunController::DecideOn(const Incident& incident, Now now, Outcome* out) {
     return;
   }
   FailureFound found;
-  found.failure = {incident.kind, incident.signature, incident.step};
+  found.failure = {
+      incident.kind, incident.signature,
+      IsTrainingKind(incident.kind) ? incident.onset_step : incident.step};
   found.incident = incident.number;
   found.culprit = incident.culprit;
   found.onset = incident.onset;
   found.reason = incident.reason;
-  if (incident.advice == Advice::kRollback) found.plan = incident.rollback;
+  if (incident.advice >= Advice::kRollback &&
+      incident.rollback.below != kNoStep) {
+    found.plan = incident.rollback;
+  }
   found.must_halt = incident.advice == Advice::kHalt;
   const Advanced advanced = Apply(found, now, out);
   for (const Intent& intent : advanced.intents) {

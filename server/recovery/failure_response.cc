@@ -162,14 +162,8 @@ Advanced Amend(RunState* state, const FailureFound& found,
 
 }  // namespace
 
-Advanced RespondToFailure(RunState* state, const FailureFound& as_found,
+Advanced RespondToFailure(RunState* state, const FailureFound& found,
                           const RecoveryContext& context, Now now) {
-  FailureFound found = as_found;
-  if (found.plan.has_value()) {
-    const int times = CountTrainingRollbacks(*state, found.failure);
-    found.must_halt |= times >= kTrainingRollbacks;
-    found.plan = PlanFor(*found.plan, times);
-  }
   if (state->phase == RunPhase::kStopping) {
     return Amend(state, found, context, now);
   }
@@ -185,11 +179,7 @@ Advanced RespondToFailure(RunState* state, const FailureFound& as_found,
     return Halt(state, found, verdict.allowance.reason, now);
   }
   if (found.must_halt && StopsTheAttempt(remedy)) {
-    return Halt(
-        state, found,
-        fmt::format("{} comes back after {} rollbacks",
-                    IncidentKindName(found.failure.kind), kTrainingRollbacks),
-        now);
+    return Halt(state, found, "rolling back has not helped", now);
   }
   if (!StopsTheAttempt(remedy)) {
     Advanced result;

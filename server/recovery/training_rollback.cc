@@ -3,27 +3,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace steadyrun {
 
-int CountTrainingRollbacks(const RunState& state, const Failure& failure) {
-  return static_cast<int>(std::count_if(
-      state.restarts.begin(), state.restarts.end(),
-      [&](const RestartRecord& restart) {
-        return restart.attempt >= state.guard_from &&
-               IsTrainingKind(restart.kind) && restart.rolled_back &&
-               std::abs(restart.step.value - failure.step.value) <=
-                   kRecurrenceSteps;
-      }));
-}
-
-RollbackPlan PlanFor(const RollbackPlan& found, int times) {
-  if (times == 0) return found;
-  RollbackPlan plan = found;
-  plan.skip_from = plan.skip_to = kNoStep;
-  plan.learning_rate_factor = kLowerLearningRate;
-  return plan;
+CurveHistory HistoryOf(const RunState& state, const RollbackOptions& options) {
+  RollbackPlanner planner(options);
+  for (const RestartRecord& restart : state.restarts) {
+    if (restart.attempt < state.guard_from || !restart.rolled_back ||
+        !IsTrainingKind(restart.kind)) {
+      continue;
+    }
+    planner.Malignant(restart.attempt, restart.step, restart.step, 1);
+  }
+  return planner.History();
 }
 
 std::int64_t DataOfStep(const std::vector<StepRange>& skips, Step step) {

@@ -64,7 +64,7 @@ void CurveWatch::ObserveLoss(const CurveContext& context,
                              const CurvePoint& point) {
   spike_.Observe(context, point.loss, grad_.IsHigh());
   divergence_.Observe(context, point.loss, point.grad_norm, spike_.IsOpen());
-  if (divergence_.IsOpen()) spike_.BecomeDivergence(context);
+  if (divergence_.IsMalignant()) spike_.BecomeDivergence(context);
   plateau_.Observe(context, point.loss, spike_.Trend().Baseline(),
                    spike_.Trend().Scale());
 }

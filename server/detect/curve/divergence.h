@@ -38,7 +38,8 @@ class Divergence {
   // `is_spike_open`: see LossSpike::IsOpen().
   void Observe(const CurveContext& context, std::optional<double> loss,
                std::optional<double> grad_norm, bool is_spike_open);
-  bool IsOpen() const { return state_ != State::kNone; }
+  // It has asked for the way back and is not over.
+  bool IsMalignant() const { return state_ == State::kMalignant; }
 
  private:
   enum class State { kNone, kReported, kMalignant };

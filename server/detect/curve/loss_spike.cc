@@ -130,17 +130,19 @@ void LossSpike::JudgeBlock(const CurveContext& context) {
   lowest_ = is_first ? newest_ : std::min(lowest_, newest_);
   calm_blocks_ = newest_ < kBack ? calm_blocks_ + 1 : 0;
   if (calm_blocks_ >= kCalmBlocks) {
-    ClearFinding(
-        context, IncidentKind::kLossSpike,
-        fmt::format("The loss is back on its trend {} points after the "
-                    "spike at step {} (peak {:.4g}).",
-                    open_points_, onset_.value, peak_));
-    return Close();
+    return End(context,
+               fmt::format("The loss is back on its trend {} points after the "
+                           "spike at step {} (peak {:.4g}).",
+                           open_points_, onset_.value, peak_));
   }
-  if (state_ == State::kMalignant) {
+  if (state_ != State::kSuspected) {
     if (open_points_ < kForget) return;
     trend_.Reset();
-    return Close();
+    return End(context,
+               fmt::format("The loss has not come back from the spike at step "
+                           "{} for {} points; what is there now is taken for "
+                           "its trend.",
+                           onset_.value, open_points_));
   }
   if (open_points_ >= kHugePoints && lowest_ > kHuge &&
       newest_ > kHugeKept * highest_) {
@@ -157,13 +159,11 @@ void LossSpike::JudgePatience(const CurveContext& context) {
   const std::int64_t since_rise = open_points_ - risen_at_;
   if (newest_ < kStillHigh) {
     if (open_points_ < kLongest * patience) return;
-    ClearFinding(context, IncidentKind::kLossSpike,
-                 fmt::format("The loss has settled slightly above its trend "
-                             "since the spike at step {}; that is the new "
-                             "trend.",
-                             onset_.value));
     trend_.Reset();
-    return Close();
+    return End(context, fmt::format("The loss has settled slightly above its "
+                                    "trend since the spike at step {}; that "
+                                    "is the new trend.",
+                                    onset_.value));
   }
   if ((open_points_ >= 2 * patience && 2 * since_rise >= 3 * patience) ||
       open_points_ >= kLongest * patience) {
@@ -196,13 +196,16 @@ void LossSpike::CallMalignant(const CurveContext& context, std::string why) {
 
 void LossSpike::BecomeDivergence(const CurveContext& context) {
   if (state_ != State::kSuspected) return;
-  state_ = State::kMalignant;
+  state_ = State::kHandedOver;
   ClearFinding(context, IncidentKind::kLossSpike,
                fmt::format("The spike of step {} goes on as a divergence.",
                            onset_.value));
 }
 
-void LossSpike::Close() {
+void LossSpike::End(const CurveContext& context, std::string reason) {
+  if (state_ != State::kHandedOver) {
+    ClearFinding(context, IncidentKind::kLossSpike, std::move(reason));
+  }
   const TrendWindow trend = trend_;
   Begin();
   trend_ = trend;

@@ -8,7 +8,7 @@
 //      single points are data noise, one rank's micro-batch for instance;
 //   b. when a CUSUM of scores (slack 1.5, each clipped at 4) passes 11: a loss
 //      that climbs slowly never has three high points before the trend has
-//      followed it. On 125,000 healthy steps of real runs it stayed below 9.5;
+//      followed it. None of 125,000 healthy steps of real runs passes it;
 //   c. when two of five points lie above it and the gradient norm is high as
 //      well: two witnesses need less repetition. One point is not enough, even
 //      then: healthy GPT-2 training shows it.
@@ -26,8 +26,8 @@
 //              half as long, and one and a half times as long, from there, and
 //              four times as long in all.
 // Published rules call a spike malignant that is above 20 MAD for 20 steps, or
-// not back after 100 (2.6 of the project's sources); real spikes that came
-// back by themselves break both, but all were falling by then.
+// not back after 100; real spikes that came back by themselves break both, but
+// all were falling by then.
 //
 // A malignant spike stays open until the loss is back, or for 1000 points;
 // then what is there is learned as the trend.
@@ -52,14 +52,15 @@ class LossSpike {
   // nullopt: not reported. `is_grad_high`: see GradExplosion::IsHigh().
   void Observe(const CurveContext& context, std::optional<double> loss,
                bool is_grad_high);
-  // The open spike is the beginning of a divergence: that is told instead.
+  // The open spike was the beginning of a divergence: that is told instead.
   void BecomeDivergence(const CurveContext& context);
 
   bool IsOpen() const { return state_ != State::kCalm; }
   const TrendWindow& Trend() const { return trend_; }
 
  private:
-  enum class State { kCalm, kSuspected, kMalignant };
+  // kHandedOver: a divergence has taken its place.
+  enum class State { kCalm, kSuspected, kMalignant, kHandedOver };
   static constexpr std::size_t kBlock = 10;
 
   void Watch(const CurveContext& context, double loss, bool is_grad_high);
@@ -68,7 +69,8 @@ class LossSpike {
   void JudgeBlock(const CurveContext& context);
   void JudgePatience(const CurveContext& context);
   void CallMalignant(const CurveContext& context, std::string why);
-  void Close();
+  // Told to nobody once it is handed over.
+  void End(const CurveContext& context, std::string reason);
 
   LossSpikeOptions options_;
   TrendWindow trend_;

@@ -32,6 +32,9 @@ RollbackAnswer RollbackPlanner::Malignant(AttemptId attempt, Step onset,
   // The same event asks for the same.
   if (is_known) onset = std::min(onset, history_.last_onset);
   RollbackAnswer answer;
+  RollbackPlan& plan = answer.plan;
+  plan.below =
+      Step{std::max<std::int64_t>(0, onset.value - options_.below * stride)};
   if (history_.chain >= 3) {
     answer.advice = Advice::kHalt;
     answer.why = fmt::format(
@@ -40,9 +43,6 @@ RollbackAnswer RollbackPlanner::Malignant(AttemptId attempt, Step onset,
         history_.chain, options_.recur_within * stride);
     return answer;
   }
-  RollbackPlan& plan = answer.plan;
-  plan.below =
-      Step{std::max<std::int64_t>(0, onset.value - options_.below * stride)};
   if (history_.chain == 2) {
     plan.learning_rate_factor =
         history_.reductions > 1 ? options_.next_factor : options_.factor;

@@ -70,41 +70,50 @@ TEST(TrainingRollbackTest, TheFirstTimeItsDataIsLeftOut) {
   EXPECT_EQ(machine.state.resume_step, Step{400});
 }
 
-TEST(TrainingRollbackTest, TheSecondTimeTheLearningRateIsLowered) {
+TEST(TrainingRollbackTest, ALowerLearningRateStays) {
   TestMachine machine = Running(620);
-  machine.state.attempt = AttemptId{2};
-  machine.state.restarts = {RolledBack(500)};
+  FailureFound found = Spike(550);
+  found.plan = RollbackPlan{Step{450}, kNoStep, kNoStep, 0.9};
 
-  machine.Do(Spike(550));
+  machine.Do(found);
 
   EXPECT_TRUE(machine.state.skips.empty());
-  EXPECT_DOUBLE_EQ(machine.state.learning_rate_factor, kLowerLearningRate);
+  EXPECT_DOUBLE_EQ(machine.state.learning_rate_factor, 0.9);
   EXPECT_EQ(machine.state.rollback_below, Step{450});
   EXPECT_EQ(machine.state.after_stop, AfterStop::kRestart);
 }
 
-TEST(TrainingRollbackTest, TheThirdTimeItHaltsAndPages) {
+TEST(TrainingRollbackTest, TheDetectorsLastWordHaltsAndPages) {
   TestMachine machine = Running(620);
-  machine.state.attempt = AttemptId{3};
-  machine.state.restarts = {RolledBack(480), RolledBack(520)};
+  FailureFound found = Spike(550);
+  found.must_halt = true;
 
-  const Advanced advanced = machine.Do(Spike(550));
+  const Advanced advanced = machine.Do(found);
 
   EXPECT_EQ(machine.state.after_stop, AfterStop::kHalt);
   EXPECT_NE(FindIntent<PageOperator>(advanced), nullptr);
-  EXPECT_THAT(machine.state.phase_reason,
-              HasSubstr("loss_spike comes back after 2 rollbacks"));
+  ASSERT_NE(FindIntent<DistrustFrom>(advanced), nullptr);
+  EXPECT_EQ(FindIntent<DistrustFrom>(advanced)->step, Step{450});
 }
 
-TEST(TrainingRollbackTest, LongAgoIsAnotherStory) {
-  TestMachine machine = Running(6200);
-  machine.state.attempt = AttemptId{3};
-  machine.state.restarts = {RolledBack(480), RolledBack(520)};
+// What a service that starts anew tells its detectors.
+TEST(TrainingRollbackTest, TheHistoryIsThatOfTheRollbacks) {
+  RunState state = TestState(RunPhase::kRunning);
+  EXPECT_EQ(HistoryOf(state, RollbackOptions()).chain, 0);
 
-  machine.Do(Spike(5500));
+  state.restarts = {RolledBack(480), RolledBack(520)};
+  state.restarts[1].attempt = AttemptId{2};
+  RestartRecord crash;
+  crash.attempt = AttemptId{3};
+  crash.step = Step{530};
+  state.restarts.push_back(crash);
+  const CurveHistory history = HistoryOf(state, RollbackOptions());
+  EXPECT_EQ(history.chain, 2);
+  EXPECT_EQ(history.last_onset, Step{520});
 
-  EXPECT_EQ(machine.state.after_stop, AfterStop::kRestart);
-  EXPECT_EQ(machine.state.skips.size(), 1U);
+  // An operator has looked since.
+  state.guard_from = AttemptId{3};
+  EXPECT_EQ(HistoryOf(state, RollbackOptions()).chain, 0);
 }
 
 TEST(TrainingRollbackTest, ALadderOfPagesOnlyPages) {
