@@ -209,7 +209,8 @@ Fault DrawFault(FaultKind kind, Step onset, const FleetProfile& profile,
       fault.scope = FaultScope::kNode;
       fault.rank = Rank{fault.rank.value / per_node * per_node};
       fault.ranks = std::min(per_node, ranks - fault.rank.value);
-      fault.severity = random.Uniform(8, 60);  // Seconds, of a lost agent.
+      // Seconds, of a lost agent: long enough that the run is seen to go on.
+      fault.severity = 10 + profile.job.step_seconds * random.Uniform(5, 12);
       break;
     case FaultKind::kStraggler:
       DrawScope(random, profile, ranks, &fault);

@@ -66,7 +66,9 @@ class RunWatch {
   // A check of a shard before resuming from (attempt, step), failed or not.
   void ObserveCheck(AttemptId attempt, Step step, const ShardCheck& check,
                     const NodeId& node, Now now);
-  void ObserveCheckpointComplete(AttemptId attempt, Step step, Now now);
+  // `save_seconds`: of the slowest rank.
+  void ObserveCheckpointComplete(AttemptId attempt, Step step,
+                                 double save_seconds, Now now);
   // The service was late, or could not store: see NodeHearing::Reset.
   void Settle(MonoTime now);
 

@@ -274,7 +274,8 @@ RunController::Taken RunController::OnShard(const NodeEntry& node,
 
 void RunController::OnCheckpointVerified(const Checkpoint& checkpoint, Now now,
                                          Outcome* out) {
-  watch_.ObserveCheckpointComplete(checkpoint.attempt, checkpoint.step, now);
+  watch_.ObserveCheckpointComplete(checkpoint.attempt, checkpoint.step,
+                                   checkpoint.save_seconds, now);
   for (const IncidentKind kind :
        {IncidentKind::kCheckpointBad, IncidentKind::kCheckpointOverdue}) {
     ClearUnconfirmed(kind, "",

@@ -78,7 +78,7 @@ Policy DefaultPolicy() {
   policy.For(IncidentKind::kStraggler).ladder = {Remedy::kReplaceNode};
   policy.For(IncidentKind::kLossSpike).ladder = {Remedy::kRollback};
   policy.For(IncidentKind::kDivergence).ladder = {Remedy::kRollback};
-  policy.For(IncidentKind::kCorruption).ladder = {Remedy::kReplaceNode};
+  policy.For(IncidentKind::kCorruption).ladder = {Remedy::kRollback};
   return policy;
 }
 

@@ -177,6 +177,10 @@ void ReadTraining(ConfigReader& reader, DetectOptions& detect) {
             reader.ReadBool(name, value);
           } else if constexpr (std::is_same_v<T, double>) {
             reader.ReadDouble(name, value, {key.low, key.high});
+          } else if constexpr (std::is_same_v<T, std::int32_t>) {
+            reader.ReadInt32(name, value,
+                             {static_cast<std::int32_t>(key.low),
+                              static_cast<std::int32_t>(key.high)});
           } else {
             reader.ReadInt(name, value,
                            {static_cast<std::int64_t>(key.low),

@@ -3,6 +3,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <string_view>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -152,7 +153,13 @@ void WriteTraining(DetectOptions detect, Writer& out) {
   for (const TrainingKey& key : TrainingKeys(&detect)) {
     if (!key.title.empty()) out.Table(key.table, key.title);
     std::visit(
-        [&](const auto* value) { out.Value(key.key, *value, key.comment); },
+        [&](const auto* value) {
+          if constexpr (std::is_same_v<decltype(value), const std::int32_t*>) {
+            out.Value(key.key, std::int64_t{*value}, key.comment);
+          } else {
+            out.Value(key.key, *value, key.comment);
+          }
+        },
         key.value);
   }
 }

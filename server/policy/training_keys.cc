@@ -77,6 +77,49 @@ void AddRollback(RollbackOptions* rollback, std::vector<TrainingKey>* keys) {
                  1, "and later", ""}});
 }
 
+void AddSpeed(SpeedOptions* speed, std::vector<TrainingKey>* keys) {
+  StragglerOptions& straggler = speed->straggler;
+  keys->insert(
+      keys->end(),
+      {{"detect.straggler", "report_excess", &straggler.report_excess, 0.005,
+        10, "of the peers' time, told",
+        "A rank computes slower than its peers; shares of their time."},
+       {"detect.straggler", "report_sum", &straggler.report_sum, 0.05, 100,
+        "when the excess above it adds up to this", ""},
+       {"detect.straggler", "act_excess", &straggler.act_excess, 0.005, 10,
+        "median of 20 steps, three times: asks for another node", ""},
+       {"detect.slowdown", "minimum", &speed->slowdown.minimum, 0.01, 10,
+        "a smaller lasting change is jitter", "The whole run became slower."},
+       {"detect.data", "share", &speed->data.share, 0.005, 1,
+        "of the step, above what is usual", "Ranks wait for their input."},
+       {"detect.data", "always_share", &speed->data.always_share, 0.01, 1,
+        "told also when it was so from the start", ""},
+       {"detect.save", "factor", &speed->save.factor, 1.1, 1000,
+        "times the median of the last saves, twice in a row",
+        "Saving takes longer than it did."},
+       {"detect.save", "minimum", &speed->save.minimum_seconds, 0, 86400,
+        "seconds; slower by less is of no interest", ""},
+       {"detect.generation", "factor", &speed->generation.factor, 1.1, 1000,
+        "times the median", "A rollout takes far longer than others."}});
+}
+
+void AddIntegrity(IntegrityOptions* integrity, ParallelLayout* layout,
+                  std::vector<TrainingKey>* keys) {
+  keys->insert(
+      keys->end(),
+      {{"detect.integrity", "local_norm_sigmas", &integrity->local_norm_sigmas,
+        3, 1000, "from the peers' gradient norms",
+        "Silent data corruption: votes, and norms before the all-reduce."},
+       {"detect.integrity", "local_norm_hits", &integrity->local_norm_hits, 1,
+        10, "in so many of 10 rows", ""},
+       {"parallel", "tensor", &layout->tensor, 1, 1e6, "tensor-parallel size",
+        "How the ranks share the model (Megatron's order: tp-ep-dp-pp)."},
+       {"parallel", "pipeline", &layout->pipeline, 1, 1e6, "pipeline stages",
+        ""},
+       {"parallel", "expert", &layout->expert, 1, 1e6, "expert-parallel size",
+        ""}});
+}
+
 }  // namespace
 
 std::vector<TrainingKey> TrainingKeys(DetectOptions* options) {
@@ -84,6 +127,8 @@ std::vector<TrainingKey> TrainingKeys(DetectOptions* options) {
   AddCurve(&options->curve, &keys);
   AddReinforcement(&options->curve.rl, &keys);
   AddRollback(&options->curve.rollback, &keys);
+  AddSpeed(&options->speed, &keys);
+  AddIntegrity(&options->integrity, &options->layout, &keys);
   return keys;
 }
 

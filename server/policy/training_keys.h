@@ -16,7 +16,7 @@ namespace steadyrun {
 struct TrainingKey {
   std::string_view table;  // "detect.loss_spike"
   std::string_view key;    // "threshold"
-  std::variant<bool*, std::int64_t*, double*> value;
+  std::variant<bool*, std::int32_t*, std::int64_t*, double*> value;
   double low = 0;  // Bounds of numbers, both allowed.
   double high = 0;
   std::string_view comment;  // Of the key; the first of a table has the

@@ -39,6 +39,8 @@ void RollBack(RunState* state, const FailureFound& found, bool is_again,
               Advanced* result) {
   if (found.plan.has_value()) {
     ApplyPlan(*found.plan, state);
+    // Corruption names a rank: its device is suspect.
+    state->avoid_node = found.culprit.node;
     return;
   }
   if (found.failure.kind != IncidentKind::kNan) {

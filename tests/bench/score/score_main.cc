@@ -1,7 +1,8 @@
 // The published benchmark of the detectors (docs/fleet.md): prints a Markdown
 // table for docs/detection.md.
 //
-//   score [--seeds FIRST-LAST] [--quick] [--only trials|curves|cost]
+//   score [--seeds FIRST-LAST] [--quick] [--only trials|cascades|curves|cost]
+//   [--raw FILE.csv]
 //
 // Seeds 0 to 9 are for tuning; what is published uses others, 10 to 19.
 
@@ -18,7 +19,7 @@ namespace {
 int Usage() {
   std::fprintf(stderr,
                "usage: score [--seeds FIRST-LAST] [--quick] "
-               "[--only trials|curves|cost]\n");
+               "[--only trials|cascades|curves|cost] [--raw FILE.csv]\n");
   return 2;
 }
 
@@ -46,6 +47,8 @@ int Main(int argc, char** argv) {
     } else if (word == "--seeds" && value != nullptr &&
                ParseSeeds(value, &shape.seeds)) {
       command += " " + std::string(argv[++i]);
+    } else if (word == "--raw" && value != nullptr) {
+      shape.raw_file = argv[++i];
     } else if (word == "--only" && value != nullptr) {
       only = value;
       command += " " + std::string(argv[++i]);
@@ -53,7 +56,8 @@ int Main(int argc, char** argv) {
       return Usage();
     }
   }
-  if (!only.empty() && only != "trials" && only != "curves" && only != "cost") {
+  if (!only.empty() && only != "trials" && only != "cascades" &&
+      only != "curves" && only != "cost") {
     return Usage();
   }
   std::printf("Made by `tests/bench/score/score.sh%s`; seeds %llu to %llu.\n\n",
@@ -61,6 +65,7 @@ int Main(int argc, char** argv) {
               static_cast<unsigned long long>(shape.seeds.first),
               static_cast<unsigned long long>(shape.seeds.last));
   if (only.empty() || only == "trials") PrintTrials(shape);
+  if (only.empty() || only == "cascades") PrintCascades(shape);
   if (only.empty() || only == "curves") PrintRealCurves();
   if (only.empty() || only == "cost") PrintCost();
   return 0;

@@ -19,10 +19,13 @@ struct ScoreShape {
   std::int64_t steps = 14'000;         // Of a run with faults.
   std::int64_t healthy_steps = 8'640;  // A day of steps of 10 s.
   std::int32_t wide_ranks = 10'000;    // Of one more healthy day; 0: none.
+  std::string raw_file;  // Each label and alarm as CSV; empty: not written.
 };
 
 // Simulated runs with and without faults, and the plain rules on them.
 void PrintTrials(const ScoreShape& shape);
+// First cause under cascades, over shares of victims that do not say so.
+void PrintCascades(const ScoreShape& shape);
 // The recorded curves of the shared data; a line if they are not there.
 void PrintRealCurves();
 // What a step costs the detectors of the training.

@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "spdlog/fmt/fmt.h"
+
 namespace steadyrun::bench {
 namespace {
 
@@ -66,9 +68,12 @@ void AddTo(replay::Counts& counts, const replay::Label& label,
 
 replay::Score Judged(const std::vector<replay::Alarm>& alarms,
                      const std::vector<replay::Label>& labels,
+                     const fleet::TrialResult& result,
                      const fleet::JobOptions& job, Advice least) {
   replay::ScoreOptions options;
-  options.step_seconds = job.profile.job.step_seconds;
+  options.step_seconds =
+      ToSeconds(result.simulated) /
+      static_cast<double>(std::max<std::int64_t>(1, result.rows));
   options.check_steps = static_cast<double>(
       std::max<std::int64_t>(1, job.profile.curve.hash_steps));
   options.least = least;
@@ -79,6 +84,34 @@ replay::Score Judged(const std::vector<replay::Alarm>& alarms,
     std::abort();  // A label of this program's own making.
   }
   return *std::move(score);
+}
+
+void AddRaw(const std::vector<replay::Label>& labels,
+            const std::vector<std::string>& names,
+            const std::vector<replay::Alarm>& alarms,
+            const replay::Score& score, const fleet::JobOptions& job,
+            std::string* raw) {
+  const std::string run =
+      fmt::format("{},{},{}", job.profile.name, job.ranks, job.seed);
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const replay::Label& label = labels[i];
+    *raw += fmt::format("{},label,{},{},{:.1f},{},{},\"{}: {}\"\n", run,
+                        label.kind, label.onset.value,
+                        label.onset_seconds.value_or(0), label.node,
+                        label.ranks.empty() ? -1 : label.ranks.front().value,
+                        names[i], score.label_found[i] ? "found" : "missed");
+  }
+  for (std::size_t i = 0; i < alarms.size(); ++i) {
+    const replay::Alarm& alarm = alarms[i];
+    const Culprit culprit =
+        alarm.suspects.empty() ? Culprit() : alarm.suspects.front();
+    *raw +=
+        fmt::format("{},alarm,{},{},{:.1f},{},{},\"{}, advice {}\"\n", run,
+                    IncidentKindName(alarm.kind), alarm.step.value,
+                    alarm.seconds.value_or(0), culprit.node, culprit.rank.value,
+                    replay::JudgementName(score.alarms[i].judgement),
+                    AdviceName(alarm.advice));
+  }
 }
 
 }  // namespace
@@ -137,7 +170,8 @@ void Sum::Add(const fleet::TrialResult& result, const fleet::JobOptions& job) {
   std::vector<std::string> names;
   const auto labels = LabelsOf(result, &names);
   const auto alarms = AlarmsOf(result);
-  const replay::Score score = Judged(alarms, labels, job, Advice::kRecord);
+  const replay::Score score =
+      Judged(alarms, labels, result, job, Advice::kRecord);
   std::vector<const replay::Alarm*> finder(labels.size(), nullptr);
   for (std::size_t i = 0; i < alarms.size(); ++i) {
     const replay::JudgedAlarm& judged = score.alarms[i];
@@ -149,7 +183,9 @@ void Sum::Add(const fleet::TrialResult& result, const fleet::JobOptions& job) {
     AddTo(groups[names[i]], labels[i], finder[i]);
     benign_spikes += names[i] == "loss spike that comes back" ? 1 : 0;
   }
-  const replay::Score acted = Judged(alarms, labels, job, Advice::kReplaceNode);
+  AddRaw(labels, names, alarms, score, job, &raw);
+  const replay::Score acted =
+      Judged(alarms, labels, result, job, Advice::kReplaceNode);
   needless_actions += acted.total.false_alarms;
   for (const fleet::Claim& claim : result.claims) {
     if (claim.finding.advice != Advice::kRollback) continue;

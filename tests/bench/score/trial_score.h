@@ -33,6 +33,9 @@ struct Sum {
   std::int64_t steps = 0;
   std::int32_t runs = 0;
 
+  // One line a label and one an alarm, with what became of it.
+  std::string raw;
+
   void Add(const fleet::TrialResult& result, const fleet::JobOptions& job);
 };
 

@@ -38,7 +38,7 @@ const std::vector<BadCase>& BadCases() {
 timout = "10s")",
        R"(policy.toml:5:1: unknown key 'detect.hang.timout' (did you mean 'timeout'?))"},
       {R"(mod = 1)",
-       R"(policy.toml:1:1: unknown key 'mod' (known here: checkpoint, detect, incident, quarantine, restart, timeouts))"},
+       R"(policy.toml:1:1: unknown key 'mod' (known here: checkpoint, detect, incident, parallel, quarantine, restart, timeouts))"},
       {R"([incident.crahs]
 mode = "act")",
        R"(policy.toml:1:11: unknown key 'incident.crahs' (did you mean 'crash'?))"},
@@ -264,10 +264,10 @@ per_hour = 1
 per_hour = 2)",
        R"(policy.toml:3:12: syntax error: Error while parsing key-value pair: cannot redefine existing integer 'per_hour')"},
       {R"("detect.hang.timeout" = "10s")",
-       R"(policy.toml:1:1: unknown key '"detect.hang.timeout"' (known here: checkpoint, detect, incident, quarantine, restart, timeouts))"},
+       R"(policy.toml:1:1: unknown key '"detect.hang.timeout"' (known here: checkpoint, detect, incident, parallel, quarantine, restart, timeouts))"},
       {R"(["incident.crash"]
 mode = "act")",
-       R"(policy.toml:1:2: unknown key '"incident.crash"' (known here: checkpoint, detect, incident, quarantine, restart, timeouts))"},
+       R"(policy.toml:1:2: unknown key '"incident.crash"' (known here: checkpoint, detect, incident, parallel, quarantine, restart, timeouts))"},
       {R"(name = "unterminated)",
        R"(policy.toml:1:21: syntax error: Error while parsing string: encountered end-of-file)"},
       {R"([[incident]]
