@@ -133,7 +133,8 @@ void Trial::Deliver(Happening& happening) {
     watch_.ObserveShard(*shard, node.node, At(at));
     if (shard->rank.value == options_.job.ranks - 1) {
       saved_.push_back(shard->step);
-      watch_.ObserveCheckpointComplete(shard->attempt, shard->step, At(at));
+      watch_.ObserveCheckpointComplete(shard->attempt, shard->step,
+                                       shard->save_seconds, At(at));
     }
   } else if (auto* finished = std::get_if<RankFinished>(&happening.what)) {
     watch_.ObserveFinished(*finished);
