@@ -12,6 +12,7 @@
 #include "base/version.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/fleet_command.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace steadyrun::cli {
@@ -51,6 +52,8 @@ class CommandLine {
     AddQuestions();
     AddActions();
     AddLaunch();
+    AddFleet();
+    AddDemo();
     AddReplay();
   }
 
@@ -203,6 +206,62 @@ class CommandLine {
     run->positionals_at_end();
   }
 
+  void AddFleet() {
+    auto* fleet =
+        Add("fleet", "a simulated fleet with ground truth, judged",
+            [this](Context&) { return RunFleet(fleet_, parsed_.client); });
+    fleet->add_option("--ranks", fleet_.ranks, "simulated ranks")
+        ->check(CLI::Range(8, 1'000'000))
+        ->capture_default_str();
+    fleet->add_option("--steps", fleet_.steps, "steps of the run")
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
+        ->capture_default_str();
+    fleet->add_option("--seed", fleet_.seed, "equal seeds, equal runs")
+        ->capture_default_str();
+    fleet
+        ->add_option("--profile", fleet_.profile,
+                     "default, healthy, or a TOML file (docs/fleet.md)")
+        ->capture_default_str();
+    auto* server = fleet->add_option(
+        "--server", fleet_.server,
+        "over the real protocol, at this server; without: in process");
+    fleet
+        ->add_flag("--in-process", fleet_.in_process,
+                   "with the detectors alone, on simulated time")
+        ->excludes(server);
+    fleet
+        ->add_option("--speed", fleet_.speed,
+                     "with --server: times as fast as the profile")
+        ->check(CLI::Range(0.001, 10'000.0))
+        ->capture_default_str();
+    fleet->add_option("--run", fleet_.run, "name of the run")
+        ->capture_default_str();
+    fleet->add_option("--out", fleet_.out,
+                      "directory for truth.csv and findings.csv");
+    fleet->add_flag("--json", fleet_.json, "print JSON");
+  }
+
+  void AddDemo() {
+    auto* demo = Add("demo", "a simulated cluster with faults, to look at",
+                     [this](Context&) { return RunDemo(demo_); });
+    demo->add_option("--ranks", demo_.ranks, "simulated ranks")
+        ->check(CLI::Range(32, 100'000))
+        ->capture_default_str();
+    demo->add_option("--speed", demo_.speed,
+                     "times as fast as steps of 10 s; default by size")
+        ->check(CLI::Range(0.1, 1000.0));
+    demo->add_option("--seed", demo_.seed, "equal seeds, equal culprits")
+        ->capture_default_str();
+    demo->add_option("--port", demo_.port, "of the dashboard; default: free")
+        ->check(CLI::Range(0, 65535));
+    demo->add_option("--fault", demo_.fault, "only this kind, once");
+    demo->add_option("--exit-after", demo_.exit_after, "end after seconds")
+        ->check(CLI::NonNegativeNumber);
+    demo->add_option("--server-binary", demo_.server_binary,
+                     "steadyrun-server; default: beside this program")
+        ->check(CLI::ExistingFile);
+  }
+
   void AddReplay() {
     auto* backtest = Add(
         "backtest",
@@ -273,6 +332,8 @@ class CommandLine {
   std::string working_dir_;
   std::string log_format_;
   std::vector<std::string> command_;
+  FleetOptions fleet_;
+  DemoOptions demo_;
 };
 
 // CLI11 only says that a subcommand is required when one is mistyped.
