@@ -9,6 +9,7 @@
 #include "server/storage/checkpoint_table.h"
 #include "server/storage/incident_table.h"
 #include "server/storage/migrations.h"
+#include "server/storage/rank_reader.h"
 #include "server/storage/record_table.h"
 #include "server/storage/run_table.h"
 #include "server/storage/step_reader.h"
@@ -156,6 +157,25 @@ absl::StatusOr<std::vector<RankPoint>> SqliteHistory::RankSeries(
     const RankQuery& query) {
   return ReadValue<std::vector<RankPoint>>(
       [&](Reader& reader) { return ReadRankSeries(query, *reader.database); });
+}
+
+absl::StatusOr<RankMatrix> SqliteHistory::Matrix(const RankMatrixQuery& query) {
+  return ReadValue<RankMatrix>(
+      [&](Reader& reader) { return ReadMatrix(query, *reader.database); });
+}
+
+absl::StatusOr<std::vector<std::string>> SqliteHistory::Metrics(
+    const RunId& run) {
+  return ReadValue<std::vector<std::string>>([&](Reader& reader) {
+    return ReadMetricNames(run, &reader.names, *reader.database);
+  });
+}
+
+absl::StatusOr<MetricCurve> SqliteHistory::MetricSeries(
+    const MetricQuery& query) {
+  return ReadValue<MetricCurve>([&](Reader& reader) {
+    return ReadMetricCurve(query, &reader.names, *reader.database);
+  });
 }
 
 absl::StatusOr<std::vector<StoredAudit>> SqliteHistory::Audit(

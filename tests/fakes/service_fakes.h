@@ -140,6 +140,7 @@ class MemoryHistory final : public History {
   std::vector<Checkpoint> checkpoints;
   std::vector<StepBucket> buckets;
   std::vector<StoredAudit> audit;
+  RankMatrix matrix;
   absl::Status failure;               // Of every query, if not OK.
   std::function<void()> before_runs;  // Called by Runs(), if set.
 
@@ -198,6 +199,17 @@ class MemoryHistory final : public History {
   }
   absl::StatusOr<std::vector<RankPoint>> RankSeries(const RankQuery&) override {
     return std::vector<RankPoint>{};
+  }
+  absl::StatusOr<RankMatrix> Matrix(const RankMatrixQuery&) override {
+    if (!failure.ok()) return failure;
+    return matrix;
+  }
+  absl::StatusOr<std::vector<std::string>> Metrics(const RunId&) override {
+    return std::vector<std::string>{"loss"};
+  }
+  absl::StatusOr<MetricCurve> MetricSeries(const MetricQuery&) override {
+    if (!failure.ok()) return failure;
+    return MetricCurve{};
   }
   absl::StatusOr<std::vector<StoredAudit>> Audit(const RunId&,
                                                  std::int32_t) override {
