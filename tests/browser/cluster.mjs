@@ -34,7 +34,7 @@ export class Server {
     const args = ["--grpc-address", this.grpc, "--http-address", this.http, "--data-dir", this.dir];
     if (this.options.tokens) {
       writeFileSync(join(this.dir, "tokens"), this.options.tokens);
-      args.push("--tokens-file", join(this.dir, "tokens"));
+      args.push("--tokens", join(this.dir, "tokens"));
     }
     this.process = spawn(join(bin, "steadyrun-server"), args, { stdio: ["ignore", "pipe", "pipe"] });
     this.log = "";

@@ -57,6 +57,11 @@ export function mergeCurve(kept: Columns, gone: Columns | null, value: string,
   for (; g < order.length; g++) {
     push(goneStep[order[g]], null, null, null, gone![value][order[g]]);
   }
+  // A NaN that a rollback undid is still what happened.
+  goneStep.forEach((step, i) => {
+    if (gone!.nonfinite_steps[i] > 0) out.nonfinite.push(step);
+  });
+  out.nonfinite.sort((a, b) => a - b);
   return out;
 }
 

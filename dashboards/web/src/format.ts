@@ -28,6 +28,7 @@ export function compact(value: number): string {
 
 export function seconds(value: number): string {
   if (!Number.isFinite(value)) return "–";
+  if (value <= 0) return "0 s";
   if (value < 0.0095) return (value * 1000).toFixed(1) + " ms";
   if (value < 0.995) return Math.round(value * 1000) + " ms";
   if (value < 60) return value.toFixed(value < 10 ? 2 : 1) + " s";

@@ -112,7 +112,7 @@ function Crumbs({ run }: { run: Run | undefined }) {
     <a href={hashOf("fleet")} class="brand"><img src="/icon.svg" alt="" width="20" height="20" />runs</a>
     {name && <> <span class="quiet">/</span> <a href={hashOf("run", name)} class="here">{name}</a></>}
     {isIncident && <> <span class="quiet">/</span> <span class="here">incident {id.slice(id.lastIndexOf(":") + 1)}</span></>}
-    {run && <><Badge tone={toneOfRun(run)}>{wordOfRun(run)}</Badge>
+    {run && !isIncident && <><Badge tone={toneOfRun(run)}>{wordOfRun(run)}</Badge>
       <span class="pill">{plural(run.world_size, "rank")} · {plural(run.spec.nodes, "node")}</span></>}
   </div>;
 }
@@ -181,8 +181,8 @@ function App() {
   const who = session.value;
   return <>
     <Header run={run} />
-    <Banner runs={name ? (run ? [run] : []) : runs} />
     <main>
+      <Banner runs={name ? (run ? [run] : []) : runs} />
       <Problem error={list.error && "the server does not answer: " + list.error} />
       {list.value ? <Screen runs={runs} run={run} filter={filter} setFilter={setFilter} />
         : !list.error && <p class="quiet">reading …</p>}

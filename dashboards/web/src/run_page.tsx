@@ -7,7 +7,7 @@ import { Chart } from "./chart";
 import type { Band } from "./chart";
 import { mergeCurve } from "./curves";
 import type { Columns } from "./curves";
-import { clock, num, percent, plural, seconds, short, step, toneOf, words } from "./format";
+import { clock, compact, num, percent, plural, seconds, short, step, toneOf, words } from "./format";
 import { Heatmap } from "./heatmap";
 import { hashOf } from "./route";
 import type { Route } from "./route";
@@ -64,7 +64,7 @@ function Tiles({ run, incidents, checkpoints, report }: {
       tone={at >= 0 && Number.isNaN(num(run.loss)) && run.phase === "running" ? "bad" : undefined}
       small={at < 0 ? "" : `gradient norm ${short(num(run.grad_norm))}`} />
     <Tile name="Step time" value={seconds(pace > 0 ? pace : NaN)}
-      small={num(run.tokens_per_second) > 0 ? `${short(num(run.tokens_per_second))} tokens/s` : ""} />
+      small={num(run.tokens_per_second) > 0 ? `${compact(num(run.tokens_per_second))} tokens/s` : ""} />
     <Tile name="Goodput" value={percent(num(report?.ettr ?? NaN))}
       small={report ? `of ${seconds(num(report.wall_seconds))}` : ""} />
     <Tile name="Lost time" value={report ? seconds(total) : "–"}
@@ -111,7 +111,7 @@ export function RunPage({ run, route }: { run: Run; route: Route }) {
   const heat = useLoaded<HeatReply>("heat " + key, () => {
     // Without a range of steps: the newest five hundred.
     const from = route.to > 0 ? route.from : Math.max(0, num(latest.current.step) - 499);
-    return get<HeatReply>(`${path}/heatmap?from=${from}&to=${route.to}`);
+    return get<HeatReply>(`${path}/heatmap?from=${from}&to=${route.to}&columns=600`);
   }, { run: name, what: ["run"], periodMs: 5000 });
   const incidents = useLoaded<{ incidents: Incident[] }>("incidents " + name, () =>
     get(`${path}/incidents?limit=200`), { run: name, what: ["incident"] });
@@ -135,10 +135,9 @@ export function RunPage({ run, route }: { run: Run; route: Route }) {
     const gone = curves.value?.gone ?? null;
     return {
       loss: mergeCurve(kept, gone, "loss", "loss_min", "loss_max"),
-      norm: mergeCurve({ ...kept, nonfinite_steps: kept.step.map(() => 0) }, gone,
-        "grad_norm", "grad_norm", "grad_norm"),
-      time: mergeCurve({ ...kept, nonfinite_steps: kept.step.map(() => 0) }, gone,
-        "step_seconds", "step_seconds", "step_seconds_max"),
+      norm: mergeCurve(kept, gone, "grad_norm", "grad_norm", "grad_norm"),
+      time: { ...mergeCurve(kept, gone, "step_seconds", "step_seconds", "step_seconds_max"),
+              nonfinite: [] },
     };
   }, [curves.value]);
   const more = useMemo(() => metric.value &&
