@@ -19,7 +19,9 @@
 #include "server/rpc/operator_service.h"
 #include "server/storage/sqlite_store.h"
 #include "server/web/api_frontend.h"
+#include "server/web/event_hub.h"
 #include "server/web/http_server.h"
+#include "server/web/live_feed.h"
 #include "spdlog/spdlog.h"
 
 namespace steadyrun {
@@ -79,6 +81,8 @@ class App::Impl {
   std::unique_ptr<ServerMetrics> metrics_;
   std::unique_ptr<OperatorApi> api_;
   std::unique_ptr<grpc::Service> operators_;
+  std::unique_ptr<EventHub> events_;
+  std::unique_ptr<LiveFeed> feed_;
   std::unique_ptr<ApiFrontend> frontend_;
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<HttpServer> http_;
@@ -140,8 +144,10 @@ void App::Impl::MakeAdapters() {
   sources.notifications = [this] { return pager_->Counts(); };
   metrics_ = std::make_unique<ServerMetrics>(std::move(sources));
   metrics_->Seed(snapshot_);
-  router_.SetTargets(
-      {sessions_.get(), replies_.get(), pager_.get(), metrics_.get()});
+  events_ = std::make_unique<EventHub>();
+  feed_ = std::make_unique<LiveFeed>(state_.get(), events_.get());
+  router_.SetTargets({sessions_.get(), replies_.get(), pager_.get(),
+                      metrics_.get(), feed_.get()});
   OperatorBackend backend;
   backend.sink = loop_.get();
   backend.live = state_.get();
@@ -152,6 +158,9 @@ void App::Impl::MakeAdapters() {
   operators_ = MakeOperatorService(api_.get(), &tokens_);
   ApiFrontendOptions options;
   options.allowed_hosts = config_.allowed_hosts;
+  options.is_secure = config_.tls.IsEnabled();
+  options.clock = clock_;
+  options.events = events_.get();
   frontend_ =
       std::make_unique<ApiFrontend>(std::move(options), api_.get(), &tokens_,
                                     [this] { return metrics_->Render(); });

@@ -8,6 +8,7 @@ namespace steadyrun {
 
 void EffectRouter::Committed(const Outcome& outcome) {
   targets_.metrics->Observe(outcome);
+  targets_.feed->Observe(outcome);
 }
 
 void EffectRouter::Execute(Effect effect) {

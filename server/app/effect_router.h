@@ -5,6 +5,7 @@
 #include "server/notify/pager.h"
 #include "server/rpc/pending_replies.h"
 #include "server/rpc/session_registry.h"
+#include "server/web/live_feed.h"
 
 namespace steadyrun {
 
@@ -17,6 +18,7 @@ class EffectRouter final : public EffectSink {
     PendingReplies* replies = nullptr;
     Pager* pager = nullptr;
     ServerMetrics* metrics = nullptr;
+    LiveFeed* feed = nullptr;
   };
   void SetTargets(const Targets& targets) { targets_ = targets; }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -61,6 +62,10 @@ struct ActionRequested {
   std::string reason;
   Step step = kNoStep;
   NodeId node;
+  // What the operator was looking at; an order about a run that has moved on
+  // since is refused.
+  std::optional<AttemptId> seen_attempt;
+  std::optional<std::int64_t> seen_incidents;
 };
 // At a fixed pace of kTickInterval; drives every deadline.
 struct Ticked {};

@@ -59,6 +59,25 @@ Order OrderOf(OperatorAction action) {
   return Order::kStop;
 }
 
+// A click on a page that shows what is no longer so must not act on what is.
+absl::Status CheckSeen(const ActionRequested& request, const RunState& state) {
+  if (request.seen_attempt.has_value() &&
+      *request.seen_attempt != state.attempt) {
+    return absl::FailedPreconditionError(fmt::format(
+        "run {}: nothing was done: it is at attempt {} now, and this was "
+        "decided looking at attempt {}; look again, then decide",
+        request.run, state.attempt.value, request.seen_attempt->value));
+  }
+  if (request.seen_incidents.has_value() &&
+      *request.seen_incidents != state.incidents) {
+    return absl::FailedPreconditionError(fmt::format(
+        "run {}: nothing was done: it has had {} incidents by now, and this "
+        "was decided looking at {}; look again, then decide",
+        request.run, state.incidents, *request.seen_incidents));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string_view OperatorActionName(OperatorAction action) {
@@ -225,6 +244,9 @@ absl::StatusOr<ReplyToOperator> OperatorActions::TryAct(
         "run {} is unknown; `steadyrun runs` lists them", request.run));
   }
   RunController& run = *it->second;
+  if (absl::Status status = CheckSeen(request, run.State()); !status.ok()) {
+    return status;
+  }
   ReplyToOperator reply;
   reply.run = request.run;
   if (request.action == OperatorAction::kCheckpoint) {

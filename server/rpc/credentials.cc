@@ -179,12 +179,15 @@ absl::StatusOr<Principal> TokenSet::CheckToken(std::string_view token,
     return absl::UnauthenticatedError(
         "the token is not known to this server: check the server's token file");
   }
-  if (!Allows(found->principal.role, needed)) {
-    return absl::PermissionDeniedError(
-        fmt::format("this needs a token of role {}; the one sent is of role {}",
-                    RoleName(needed), RoleName(found->principal.role)));
-  }
+  RETURN_IF_ERROR(CheckRole(found->principal, needed));
   return found->principal;
+}
+
+absl::Status CheckRole(const Principal& who, Role needed) {
+  if (Allows(who.role, needed)) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      fmt::format("this needs a token of role {}; the one sent is of role {}",
+                  RoleName(needed), RoleName(who.role)));
 }
 
 absl::StatusOr<HostPort> ParseHostPort(std::string_view address) {

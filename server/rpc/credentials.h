@@ -35,6 +35,9 @@ struct Principal {
   std::string name;  // Empty without tokens, and for an agent of any node.
 };
 
+// PERMISSION_DENIED if the principal's role does not allow `needed`.
+absl::Status CheckRole(const Principal& who, Role needed);
+
 // The tokens that are accepted, kept only as SHA-256. Immutable: thread-safe.
 class TokenSet {
  public:

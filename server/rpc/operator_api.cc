@@ -255,6 +255,7 @@ absl::Status OperatorApi::GetSteps(const v1::GetStepsRequest& request,
   query.from = {request.from_step()};
   if (request.to_step() > 0) query.to = {request.to_step()};
   if (request.max_buckets() > 0) query.max_buckets = request.max_buckets();
+  query.abandoned = request.abandoned();
   ASSIGN_OR_RETURN(const auto buckets, backend_.history->Steps(query));
   WriteSteps(buckets, reply);
   return absl::OkStatus();

@@ -64,10 +64,28 @@ class OperatorApi {
   absl::Status GetServerInfo(const v1::GetServerInfoRequest& request,
                              v1::ServerInfo* reply) const;
 
+  // operator_detail.cc
+  absl::Status PlanAction(const v1::ActionRequest& request,
+                          v1::ActionPlan* reply) const;
+  absl::Status GetIncidentStory(const v1::GetIncidentRequest& request,
+                                v1::IncidentStory* reply) const;
+  absl::Status GetPolicy(const v1::GetPolicyRequest& request,
+                         v1::PolicyView* reply) const;
+  absl::Status GetRankHeatmap(const v1::GetRankHeatmapRequest& request,
+                              v1::RankHeatmap* reply) const;
+  absl::Status GetRankSeries(const v1::GetRankSeriesRequest& request,
+                             v1::RankSeries* reply) const;
+  absl::Status ListMetrics(const v1::ListMetricsRequest& request,
+                           v1::ListMetricsReply* reply) const;
+  absl::Status GetMetricSeries(const v1::GetMetricSeriesRequest& request,
+                               v1::MetricSeries* reply) const;
+
   const LiveState& Live() const { return *backend_.live; }
 
  private:
   absl::Status CheckRunIsKnown(const RunId& run) const;
+  // The live one, or the stored one of a run the engine no longer holds.
+  absl::StatusOr<RunState> StateOf(const RunId& run) const;
   void Submit(std::function<Event(std::uint64_t)> make_event, Done done);
 
   const OperatorBackend backend_;

@@ -175,6 +175,16 @@ absl::StatusOr<ActionRequested> ReadAction(const v1::ActionRequest& request) {
   action.run = request.run();
   action.reason = request.reason();
   action.node = request.node();
+  RETURN_IF_ERROR(
+      InRange("seen_attempt", request.seen_attempt(), 0, checks::kMaxAttempt));
+  RETURN_IF_ERROR(InRange("seen_incidents", request.seen_incidents(), 0,
+                          checks::kMaxAttempt));
+  if (request.seen_attempt() > 0) {
+    action.seen_attempt = AttemptId{request.seen_attempt()};
+  }
+  if (request.seen_incidents() > 0) {
+    action.seen_incidents = request.seen_incidents() - 1;
+  }
   return action;
 }
 

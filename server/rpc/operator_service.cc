@@ -116,6 +116,38 @@ class OperatorGrpcService final : public v1::OperatorService::CallbackService {
                          v1::ServerInfo* reply) override {
     return Query(context, request, reply, &OperatorApi::GetServerInfo);
   }
+  Reactor* PlanAction(Context* context, const v1::ActionRequest* request,
+                      v1::ActionPlan* reply) override {
+    return Query(context, request, reply, &OperatorApi::PlanAction);
+  }
+  Reactor* GetIncidentStory(Context* context,
+                            const v1::GetIncidentRequest* request,
+                            v1::IncidentStory* reply) override {
+    return Query(context, request, reply, &OperatorApi::GetIncidentStory);
+  }
+  Reactor* GetPolicy(Context* context, const v1::GetPolicyRequest* request,
+                     v1::PolicyView* reply) override {
+    return Query(context, request, reply, &OperatorApi::GetPolicy);
+  }
+  Reactor* GetRankHeatmap(Context* context,
+                          const v1::GetRankHeatmapRequest* request,
+                          v1::RankHeatmap* reply) override {
+    return Query(context, request, reply, &OperatorApi::GetRankHeatmap);
+  }
+  Reactor* GetRankSeries(Context* context,
+                         const v1::GetRankSeriesRequest* request,
+                         v1::RankSeries* reply) override {
+    return Query(context, request, reply, &OperatorApi::GetRankSeries);
+  }
+  Reactor* ListMetrics(Context* context, const v1::ListMetricsRequest* request,
+                       v1::ListMetricsReply* reply) override {
+    return Query(context, request, reply, &OperatorApi::ListMetrics);
+  }
+  Reactor* GetMetricSeries(Context* context,
+                           const v1::GetMetricSeriesRequest* request,
+                           v1::MetricSeries* reply) override {
+    return Query(context, request, reply, &OperatorApi::GetMetricSeries);
+  }
 
  private:
   absl::StatusOr<Principal> Authorize(const Context& context,

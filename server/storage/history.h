@@ -35,6 +35,8 @@ struct StepQuery {
   Step from{0};
   Step to = kNoStep;                // kNoStep: to the newest.
   std::int32_t max_buckets = 1000;  // At most kMaxBuckets.
+  // Instead, only what a later attempt made again, as it was then.
+  bool abandoned = false;
 };
 inline constexpr std::int32_t kMaxBuckets = 10'000;
 
@@ -81,6 +83,69 @@ struct RowQuery {
 inline constexpr std::int32_t kMaxRowPage = 1024;
 // A page ends early when its rows hold this many values (64 MB).
 inline constexpr std::size_t kMaxPageValues = std::size_t{16} << 20;
+// Step time of each rank over the step's median, pooled by maximum.
+struct RankMatrixQuery {
+  RunId run;
+  Step from{0};
+  Step to = kNoStep;
+  std::int32_t max_rows = 300;  // These two: 1 to kMaxMatrixSide.
+  std::int32_t max_columns = 500;
+};
+inline constexpr std::int32_t kMaxMatrixSide = 1000;
+struct SlowRank {
+  std::int32_t rank = -1;
+  double mean_ratio = 0;
+  double worst_ratio = 0;
+  Step worst_step;
+  double mean_seconds = 0;
+};
+struct RankMatrix {
+  std::int32_t rows = 0;
+  std::int32_t columns = 0;
+  // Row by row: 0 nothing reported; else 1 + 254 * where the ratio lies
+  // between kLow and kHigh, clipped.
+  std::string cells;
+  std::int32_t world_size = 0;
+  std::int32_t ranks_per_row = 1;
+  std::int64_t steps_per_column = 1;
+  Step first;
+  Step last;
+  std::int64_t steps = 0;
+  std::vector<SlowRank> slowest;  // By mean_ratio, at most kSlowest.
+  std::string narrowed;           // Why older steps are not in it, if so.
+
+  // A healthy rank is within some per cent of the median; one that is half as
+  // slow again is what people look for.
+  static constexpr double kLow = 0.9;
+  static constexpr double kHigh = 1.5;
+  static constexpr std::size_t kSlowest = 10;
+};
+
+// A metric over all ranks of a step, by its name: one of training's own
+// ("learning_rate", "tokens", ...) or one the training code named.
+struct MetricQuery {
+  RunId run;
+  std::string name;
+  Step from{0};
+  Step to = kNoStep;
+  std::int32_t max_buckets = 1000;
+};
+struct MetricBucket {
+  Step last;
+  AttemptId attempt;
+  double mean = 0;  // Of the finite values; NaN if there is none.
+  double min = 0;
+  double max = 0;
+  std::int64_t values = 0;  // Finite ones.
+  std::int64_t nonfinite = 0;
+};
+struct MetricCurve {
+  std::vector<MetricBucket> buckets;
+  std::string narrowed;
+};
+// Rows of all ranks that one query may read: some tenths of a second. What is
+// older is left out, and `narrowed` says so.
+inline constexpr std::int64_t kMaxRowBytes = 256 << 20;
 
 struct StoredAudit {
   std::int64_t seq = 0;  // 1, 2, 3, ... without gaps.
@@ -135,6 +200,13 @@ class History {
   // long reading does not hold back the write-ahead log. Steps that retention
   // has rolled up are absent.
   virtual absl::StatusOr<std::vector<StepRow>> Rows(const RowQuery& query) = 0;
+  virtual absl::StatusOr<RankMatrix> Matrix(const RankMatrixQuery& query) = 0;
+  // Names seen in the newest steps, sorted, at most kMaxMetricNames.
+  virtual absl::StatusOr<std::vector<std::string>> Metrics(
+      const RunId& run) = 0;
+  // NOT_FOUND: no such name in any step.
+  virtual absl::StatusOr<MetricCurve> MetricSeries(
+      const MetricQuery& query) = 0;
 
   // Newest first; an empty run: all.
   virtual absl::StatusOr<std::vector<StoredAudit>> Audit(
@@ -148,5 +220,6 @@ class History {
   virtual std::int64_t DiskBytes() const = 0;
 };
 inline constexpr std::size_t kMaxRankPoints = 20'000;
+inline constexpr std::size_t kMaxMetricNames = 256;
 
 }  // namespace steadyrun

@@ -9,6 +9,7 @@
 #include "server/storage/checkpoint_table.h"
 #include "server/storage/incident_table.h"
 #include "server/storage/migrations.h"
+#include "server/storage/rank_reader.h"
 #include "server/storage/record_table.h"
 #include "server/storage/run_table.h"
 #include "server/storage/step_reader.h"
@@ -164,6 +165,25 @@ absl::StatusOr<std::vector<StepRow>> SqliteHistory::Rows(
   bounded.limit = std::clamp(query.limit, 1, kMaxRowPage);
   return ReadValue<std::vector<StepRow>>([&](Reader& reader) {
     return ReadRowPage(bounded, &reader.names, *reader.database);
+  });
+}
+
+absl::StatusOr<RankMatrix> SqliteHistory::Matrix(const RankMatrixQuery& query) {
+  return ReadValue<RankMatrix>(
+      [&](Reader& reader) { return ReadMatrix(query, *reader.database); });
+}
+
+absl::StatusOr<std::vector<std::string>> SqliteHistory::Metrics(
+    const RunId& run) {
+  return ReadValue<std::vector<std::string>>([&](Reader& reader) {
+    return ReadMetricNames(run, &reader.names, *reader.database);
+  });
+}
+
+absl::StatusOr<MetricCurve> SqliteHistory::MetricSeries(
+    const MetricQuery& query) {
+  return ReadValue<MetricCurve>([&](Reader& reader) {
+    return ReadMetricCurve(query, &reader.names, *reader.database);
   });
 }
 

@@ -40,6 +40,9 @@ class SqliteHistory final : public History {
   absl::StatusOr<std::vector<RankPoint>> RankSeries(
       const RankQuery& query) override;
   absl::StatusOr<std::vector<StepRow>> Rows(const RowQuery& query) override;
+  absl::StatusOr<RankMatrix> Matrix(const RankMatrixQuery& query) override;
+  absl::StatusOr<std::vector<std::string>> Metrics(const RunId& run) override;
+  absl::StatusOr<MetricCurve> MetricSeries(const MetricQuery& query) override;
   absl::StatusOr<std::vector<StoredAudit>> Audit(const RunId& run,
                                                  std::int32_t limit) override;
   absl::StatusOr<AuditHead> VerifyAudit() override;

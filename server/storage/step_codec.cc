@@ -221,4 +221,34 @@ absl::StatusOr<float> DecodeValue(std::string_view bytes, std::uint32_t column,
   return AbsentValue();
 }
 
+absl::Status DecodeColumn(std::string_view bytes, std::uint32_t column,
+                          std::vector<float>* values) {
+  values->clear();
+  ASSIGN_OR_RETURN(const Layout layout, ReadLayout(bytes));
+  const auto world = static_cast<std::size_t>(layout.world_size);
+  const char* body = bytes.data() + layout.BodyOffset();
+  for (std::size_t c = 0; c < layout.columns; ++c) {
+    const std::uint8_t encoding = layout.Encoding(bytes, c);
+    if (layout.Id(bytes, c) == column) {
+      values->resize(world);
+      for (std::size_t rank = 0; rank < world; ++rank) {
+        (*values)[rank] = ValueAt(encoding, body, rank);
+      }
+      return absl::OkStatus();
+    }
+    body += ColumnBytes(encoding, world);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::uint32_t>> DecodeColumnIds(
+    std::string_view bytes) {
+  ASSIGN_OR_RETURN(const Layout layout, ReadLayout(bytes));
+  std::vector<std::uint32_t> ids;
+  for (std::size_t c = 0; c < layout.columns; ++c) {
+    ids.push_back(layout.Id(bytes, c));
+  }
+  return ids;
+}
+
 }  // namespace steadyrun

@@ -41,6 +41,14 @@ absl::StatusOr<PackedStep> DecodeStep(std::string_view bytes);
 absl::StatusOr<float> DecodeValue(std::string_view bytes, std::uint32_t column,
                                   std::int32_t rank);
 
+// All ranks of one column, into `values` (which keeps its memory); empty if the
+// column is not there.
+absl::Status DecodeColumn(std::string_view bytes, std::uint32_t column,
+                          std::vector<float>* values);
+// Ids of the columns there are.
+absl::StatusOr<std::vector<std::uint32_t>> DecodeColumnIds(
+    std::string_view bytes);
+
 // Fills the summary fields of `row` from its columns.
 void Summarize(StepRow* row);
 

@@ -66,15 +66,24 @@ absl::StatusOr<std::vector<StepBucket>> ReadCurve(const StepQuery& query,
   const std::int64_t from = std::max<std::int64_t>(0, query.from.value);
   const std::int64_t to = query.to == kNoStep ? kMaxStoredStep : query.to.value;
   ASSIGN_OR_RETURN(const std::vector<LineageSpan> spans,
-                   ReadLineage(query.run, from, to, database));
+                   query.abandoned
+                       ? ReadAbandoned(query.run, from, to, database)
+                       : ReadLineage(query.run, from, to, database));
   std::vector<StepBucket> curve;
   if (spans.empty()) return curve;
-  const std::int64_t first = spans.front().from;
-  const std::int64_t steps = spans.back().to - first + 1;
+  std::int64_t first = spans.front().from;
+  std::int64_t steps = 0;
+  for (const LineageSpan& span : spans) first = std::min(first, span.from);
+  for (const LineageSpan& span : spans) {
+    // Abandoned spans may overlap: together they have so many steps to show.
+    steps = query.abandoned ? steps + span.to - span.from + 1
+                            : std::max(steps, span.to - first + 1);
+  }
   const std::int64_t width =
       (steps + query.max_buckets - 1) / query.max_buckets;
   const std::size_t level = width >= 256 ? 2 : width >= 16 ? 1 : 0;
   std::int64_t last_index = -1;
+  AttemptId last_attempt;
   for (const LineageSpan& span : spans) {
     ASSIGN_OR_RETURN(const Rolled rolled,
                      ReadRolled(span.attempt_id, database));
@@ -84,8 +93,10 @@ absl::StatusOr<std::vector<StepBucket>> ReadCurve(const StepQuery& query,
     for (StepBucket& part : parts) {
       part.attempt = span.attempt;
       const std::int64_t index = (part.first.value - first) / width;
-      if (index != last_index) curve.emplace_back();
+      const bool is_other = query.abandoned && span.attempt != last_attempt;
+      if (index != last_index || is_other) curve.emplace_back();
       last_index = index;
+      last_attempt = span.attempt;
       AddBucket(part, &curve.back());
     }
   }

@@ -100,6 +100,28 @@ absl::StatusOr<std::vector<LineageSpan>> ReadLineage(const RunId& run,
   return wanted;
 }
 
+absl::StatusOr<std::vector<LineageSpan>> ReadAbandoned(const RunId& run,
+                                                       std::int64_t from,
+                                                       std::int64_t to,
+                                                       Database& database) {
+  ASSIGN_OR_RETURN(const std::vector<AttemptSteps> attempts,
+                   ReadAttempts(run, database));
+  std::map<std::int64_t, LineageSpan> kept;  // By first step.
+  std::vector<LineageSpan> abandoned;
+  for (const AttemptSteps& steps : attempts) {
+    const std::vector<LineageSpan> free = FreeParts(steps, kept);
+    std::map<std::int64_t, LineageSpan> own;
+    for (const LineageSpan& span : free) own.emplace(span.from, span);
+    for (LineageSpan span : FreeParts(steps, own)) {
+      span.from = std::max(span.from, from);
+      span.to = std::min(span.to, to);
+      if (span.from <= span.to) abandoned.push_back(span);
+    }
+    kept.insert(own.begin(), own.end());
+  }
+  return abandoned;
+}
+
 absl::StatusOr<std::optional<StepRow>> ReadStepRow(std::int64_t key,
                                                    MetricNames* names,
                                                    Database& database) {

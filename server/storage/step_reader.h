@@ -32,6 +32,13 @@ absl::StatusOr<std::vector<LineageSpan>> ReadLineage(const RunId& run,
                                                      std::int64_t to,
                                                      Database& database);
 
+// The rest: what a later attempt made again. Newest attempt first; spans of
+// different attempts may overlap.
+absl::StatusOr<std::vector<LineageSpan>> ReadAbandoned(const RunId& run,
+                                                       std::int64_t from,
+                                                       std::int64_t to,
+                                                       Database& database);
+
 absl::StatusOr<std::vector<StepBucket>> ReadCurve(const StepQuery& query,
                                                   Database& database);
 

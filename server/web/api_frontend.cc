@@ -6,10 +6,13 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "base/status_macros.h"
+#include "nlohmann/json.hpp"
 #include "proto/messages/checks.h"
 #include "server/web/assets.h"
 #include "server/web/json_api.h"
+#include "server/web/login_sessions.h"
 #include "server/web/request_guard.h"
+#include "server/web/series_json.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace steadyrun {
@@ -18,6 +21,8 @@ namespace {
 constexpr std::size_t kMaxBody = 64 << 10;
 constexpr std::size_t kMaxLaunchBody = 256 << 10;
 constexpr std::string_view kMethodPrefix = "/api/steadyrun.v1.OperatorService/";
+constexpr std::string_view kLogin = "/api/v1/login";
+constexpr std::string_view kLogout = "/api/v1/logout";
 constexpr std::string_view kApiPrefix = "/api/v1/";
 // The engine ticks ten times a second; two seconds without one is a stall.
 constexpr Duration kTickStall = std::chrono::seconds(2);
@@ -60,6 +65,44 @@ absl::StatusOr<std::int32_t> Int32Parameter(const HttpRequest& request,
   return static_cast<std::int32_t>(value);
 }
 
+HttpResponse Json(std::string body) {
+  HttpResponse response;
+  response.content_type = "application/json";
+  response.body = std::move(body);
+  return response;
+}
+
+HttpResponse SessionJson(const Principal& who, bool is_required) {
+  return Json(nlohmann::json{{"role", std::string(RoleName(who.role))},
+                             {"name", who.name},
+                             {"tokens_required", is_required}}
+                  .dump() +
+              "\n");
+}
+
+HttpResponse AssetResponse(const HttpRequest& request, const Asset& asset) {
+  HttpResponse response;
+  response.content_type = std::string(asset.content_type);
+  response.headers["etag"] = asset.etag;
+  response.headers["vary"] = "Accept-Encoding";
+  // A name with a version never changes; the page itself is asked for anew.
+  response.headers["cache-control"] =
+      request.query.count("v") != 0 ? "public, max-age=31536000, immutable"
+                                    : "no-cache";
+  if (request.Header("if-none-match") == asset.etag) {
+    response.status = 304;
+    return response;
+  }
+  if (!asset.gzip.empty() && request.Header("accept-encoding").find("gzip") !=
+                                 std::string_view::npos) {
+    response.headers["content-encoding"] = "gzip";
+    response.body = std::string(asset.gzip);
+  } else {
+    response.body = std::string(asset.bytes);
+  }
+  return response;
+}
+
 template <typename Request, typename Reply>
 absl::StatusOr<HttpResponse> Answer(
     const OperatorApi& api, const Request& request,
@@ -76,6 +119,7 @@ class ApiFrontend::Impl {
   Impl(ApiFrontendOptions options, OperatorApi* api, const TokenSet* tokens,
        std::function<std::string()> render_metrics)
       : options_(std::move(options)),
+        sessions_(options_.clock),
         api_(api),
         tokens_(tokens),
         render_metrics_(std::move(render_metrics)) {
@@ -91,6 +135,12 @@ class ApiFrontend::Impl {
     }
     if (request.path.compare(0, kMethodPrefix.size(), kMethodPrefix) == 0) {
       return HandleMethod(request, respond);
+    }
+    if (request.method == "POST" &&
+        (request.path == kLogin || request.path == kLogout)) {
+      auto response = HandleLogin(request);
+      return respond(response.ok() ? *std::move(response)
+                                   : ErrorResponse(response.status()));
     }
     if (request.method != "GET" && request.method != "HEAD") {
       HttpResponse refused = ErrorResponse(
@@ -119,24 +169,79 @@ class ApiFrontend::Impl {
     if (const auto status = CheckAction(request); !status.ok()) {
       return respond(ErrorResponse(status));
     }
-    const auto who =
-        tokens_->CheckHeader(request.Header("authorization"), *role);
+    const auto who = Authorize(request, *role);
     if (!who.ok()) return respond(ErrorResponse(who.status()));
     CallMethod(api_, *who, method, request.body, respond);
   }
 
-  absl::StatusOr<HttpResponse> HandleGet(const HttpRequest& request) const {
-    if (const auto asset = FindAsset(request.path)) {
-      HttpResponse response;
-      response.content_type = std::string(asset->content_type);
-      response.body = std::string(asset->bytes);
+  // A token in the header, or the cookie that a browser got for one.
+  absl::StatusOr<Principal> Authorize(const HttpRequest& request, Role needed) {
+    const std::string_view header = request.Header("authorization");
+    if (header.empty() && tokens_->IsRequired()) {
+      if (const auto who = sessions_.Find(request)) {
+        RETURN_IF_ERROR(CheckRole(*who, needed));
+        return *who;
+      }
+    }
+    return tokens_->CheckHeader(header, needed);
+  }
+
+  absl::StatusOr<HttpResponse> HandleLogin(const HttpRequest& request) {
+    RETURN_IF_ERROR(CheckAction(request));
+    if (request.path == kLogout) {
+      HttpResponse response = Json("{}\n");
+      response.headers["set-cookie"] = sessions_.Close(request);
       return response;
+    }
+    const auto body = nlohmann::json::parse(request.body, nullptr, false);
+    if (!body.is_object() || !body.contains("token") ||
+        !body["token"].is_string()) {
+      return checks::Bad("body", "something else", "{\"token\": \"...\"}");
+    }
+    ASSIGN_OR_RETURN(
+        const Principal who,
+        tokens_->CheckToken(body["token"].get<std::string>(), Role::kViewer));
+    HttpResponse response = SessionJson(who, tokens_->IsRequired());
+    response.headers["set-cookie"] = sessions_.Open(who, options_.is_secure);
+    return response;
+  }
+
+  absl::StatusOr<HttpResponse> Events(const HttpRequest& request) const {
+    if (options_.events == nullptr) {
+      return absl::NotFoundError("this server tells no live events");
+    }
+    // A browser sends the header when it comes back by itself; a page that
+    // opens a new stream can only put it into the query.
+    std::string last(request.Header("last-event-id"));
+    if (const auto it = request.query.find("last"); it != request.query.end()) {
+      if (last.empty()) last = it->second;
+    }
+    HttpResponse response;
+    response.content_type = "text/event-stream";
+    auto stream = options_.events->Subscribe(last);
+    if (!stream.ok()) {
+      response = ErrorResponse(
+          absl::UnavailableError(std::string(stream.status().message())));
+      response.headers["retry-after"] = "5";
+      return response;
+    }
+    if (request.method == "GET") response.stream = *std::move(stream);
+    return response;
+  }
+
+  absl::StatusOr<HttpResponse> HandleGet(const HttpRequest& request) {
+    if (const auto asset = FindAsset(request.path)) {
+      return AssetResponse(request, *asset);
     }
     if (request.path == "/healthz") return Text(200, "ok\n");
     if (request.path == "/readyz") return Ready();
-    RETURN_IF_ERROR(
-        tokens_->CheckHeader(request.Header("authorization"), Role::kViewer)
-            .status());
+    ASSIGN_OR_RETURN(const Principal who, Authorize(request, Role::kViewer));
+    if (request.path == "/api/v1/session") {
+      const bool is_required = tokens_->IsRequired();
+      return SessionJson(is_required ? who : Principal{Role::kOperator, ""},
+                         is_required);
+    }
+    if (request.path == "/api/v1/events") return Events(request);
     if (request.path == "/metrics") {
       HttpResponse response = Text(200, render_metrics_());
       response.content_type = "text/plain; version=0.0.4; charset=utf-8";
@@ -182,6 +287,11 @@ class ApiFrontend::Impl {
     if (parts[0] == "runs" && parts.size() == 3) {
       return HandleRunPart(request, parts[1], parts[2]);
     }
+    if (parts[0] == "incidents" && parts.size() == 3 && parts[2] == "story") {
+      v1::GetIncidentRequest get;
+      get.set_id(parts[1]);
+      return Answer(*api_, get, &OperatorApi::GetIncidentStory);
+    }
     if (parts[0] == "incidents" && parts.size() == 2) {
       v1::GetIncidentRequest get;
       get.set_id(parts[1]);
@@ -215,6 +325,19 @@ class ApiFrontend::Impl {
       return Answer(*api_, list, &OperatorApi::ListCheckpoints);
     }
     if (part == "report") return Report(run);
+    if (part == "curve") return Curve(request, run);
+    if (part == "heatmap") return Heatmap(request, run);
+    if (part == "metric") return MetricCurveOf(request, run);
+    if (part == "metrics") {
+      v1::ListMetricsRequest list;
+      list.set_run(run);
+      return Answer(*api_, list, &OperatorApi::ListMetrics);
+    }
+    if (part == "policy") {
+      v1::GetPolicyRequest get;
+      get.set_run(run);
+      return Answer(*api_, get, &OperatorApi::GetPolicy);
+    }
     return absl::NotFoundError("nothing is served at this path");
   }
 
@@ -240,6 +363,53 @@ class ApiFrontend::Impl {
 
   absl::StatusOr<HttpResponse> Steps(const HttpRequest& request,
                                      const std::string& run) const {
+    ASSIGN_OR_RETURN(const auto get, ReadSteps(request, run));
+    return Answer(*api_, get, &OperatorApi::GetSteps);
+  }
+
+  // The same columns in a third of the bytes.
+  absl::StatusOr<HttpResponse> Curve(const HttpRequest& request,
+                                     const std::string& run) const {
+    ASSIGN_OR_RETURN(const auto get, ReadSteps(request, run));
+    v1::StepSeries series;
+    RETURN_IF_ERROR(api_->GetSteps(get, &series));
+    return Json(CurveJson(series));
+  }
+
+  absl::StatusOr<HttpResponse> Heatmap(const HttpRequest& request,
+                                       const std::string& run) const {
+    v1::GetRankHeatmapRequest get;
+    get.set_run(run);
+    ASSIGN_OR_RETURN(const auto from, IntParameter(request, "from"));
+    ASSIGN_OR_RETURN(const auto to, IntParameter(request, "to"));
+    ASSIGN_OR_RETURN(const auto rows, Int32Parameter(request, "rows"));
+    ASSIGN_OR_RETURN(const auto columns, Int32Parameter(request, "columns"));
+    get.set_from_step(from);
+    get.set_to_step(to);
+    get.set_max_rows(rows);
+    get.set_max_columns(columns);
+    return Answer(*api_, get, &OperatorApi::GetRankHeatmap);
+  }
+
+  absl::StatusOr<HttpResponse> MetricCurveOf(const HttpRequest& request,
+                                             const std::string& run) const {
+    v1::GetMetricSeriesRequest get;
+    get.set_run(run);
+    const auto name = request.query.find("name");
+    if (name != request.query.end()) get.set_name(name->second);
+    ASSIGN_OR_RETURN(const auto from, IntParameter(request, "from"));
+    ASSIGN_OR_RETURN(const auto to, IntParameter(request, "to"));
+    ASSIGN_OR_RETURN(const auto buckets, Int32Parameter(request, "buckets"));
+    get.set_from_step(from);
+    get.set_to_step(to);
+    get.set_max_buckets(buckets);
+    v1::MetricSeries series;
+    RETURN_IF_ERROR(api_->GetMetricSeries(get, &series));
+    return Json(MetricJson(series));
+  }
+
+  static absl::StatusOr<v1::GetStepsRequest> ReadSteps(
+      const HttpRequest& request, const std::string& run) {
     v1::GetStepsRequest get;
     get.set_run(run);
     ASSIGN_OR_RETURN(const auto from, IntParameter(request, "from"));
@@ -248,7 +418,9 @@ class ApiFrontend::Impl {
     get.set_from_step(from);
     get.set_to_step(to);
     get.set_max_buckets(buckets);
-    return Answer(*api_, get, &OperatorApi::GetSteps);
+    ASSIGN_OR_RETURN(const auto abandoned, IntParameter(request, "abandoned"));
+    get.set_abandoned(abandoned != 0);
+    return get;
   }
 
   // As `steadyrun report --json` prints it.
@@ -263,6 +435,7 @@ class ApiFrontend::Impl {
   }
 
   ApiFrontendOptions options_;
+  LoginSessions sessions_;
   OperatorApi* const api_;
   const TokenSet* const tokens_;
   const std::function<std::string()> render_metrics_;

@@ -7,6 +7,7 @@
 
 #include "server/rpc/credentials.h"
 #include "server/rpc/operator_api.h"
+#include "server/web/event_hub.h"
 #include "server/web/http_server.h"
 
 namespace steadyrun {
@@ -15,9 +16,13 @@ struct ApiFrontendOptions {
   // Host names, beside loopback ones, under which browsers may reach the
   // server ("Host" and "Origin" are checked against DNS rebinding).
   std::vector<std::string> allowed_hosts;
+  // Served over TLS: cookies are for it only.
+  bool is_secure = false;
+  const Clock* clock = nullptr;  // Of login cookies; outlives the frontend.
+  EventHub* events = nullptr;    // Null: no live events are served.
 };
 
-// The status page, /healthz, /readyz, /version, /metrics, /api/v1/... and
+// The dashboard, /healthz, /readyz, /version, /metrics, /api/v1/... and
 // POST /api/steadyrun.v1.OperatorService/<Method>. What the pointers name
 // outlives it. Thread-safe.
 class ApiFrontend final : public HttpFrontend {

@@ -1,4 +1,5 @@
-/* The status page's files, inside the binary. */
+/* The dashboard's files, inside the binary; web_assets.cmake puts them where
+   the assembler looks. A .gz without a byte: there is none. */
         .section .rodata
         .macro asset name file
         .global steadyrun_asset_\name\()_begin
@@ -14,5 +15,9 @@ steadyrun_asset_\name\()_end:
         asset app "app.js"
         asset style "style.css"
         asset icon "icon.svg"
+        asset index_gz "index.html.gz"
+        asset app_gz "app.js.gz"
+        asset style_gz "style.css.gz"
+        asset icon_gz "icon.svg.gz"
 
         .section .note.GNU-stack,"",%progbits

@@ -1,43 +1,63 @@
 #include "server/web/assets.h"
 
+#include <array>
+
+#include "base/digest.h"
+
+#define SR_ASSET(name)                                   \
+  extern "C" {                                           \
+  extern const char steadyrun_asset_##name##_begin[];    \
+  extern const char steadyrun_asset_##name##_end[];      \
+  extern const char steadyrun_asset_##name##_gz_begin[]; \
+  extern const char steadyrun_asset_##name##_gz_end[];   \
+  }
 // From assets.S.
-extern "C" {
-extern const char steadyrun_asset_index_begin[];
-extern const char steadyrun_asset_index_end[];
-extern const char steadyrun_asset_app_begin[];
-extern const char steadyrun_asset_app_end[];
-extern const char steadyrun_asset_style_begin[];
-extern const char steadyrun_asset_style_end[];
-extern const char steadyrun_asset_icon_begin[];
-extern const char steadyrun_asset_icon_end[];
-}
+SR_ASSET(index)
+SR_ASSET(app)
+SR_ASSET(style)
+SR_ASSET(icon)
+#undef SR_ASSET
 
 namespace steadyrun {
 namespace {
 
-std::string_view Between(const char* begin, const char* end) {
-  return {begin, static_cast<std::size_t>(end - begin)};
+struct Served {
+  std::string_view path;
+  Asset asset;
+};
+
+Served Make(std::string_view path, std::string_view type, const char* begin,
+            const char* end, const char* gz_begin, const char* gz_end) {
+  Served served{path, {}};
+  served.asset.content_type = type;
+  served.asset.bytes = {begin, static_cast<std::size_t>(end - begin)};
+  served.asset.gzip = {gz_begin, static_cast<std::size_t>(gz_end - gz_begin)};
+  served.asset.etag = "\"" + Sha256Hex(served.asset.bytes).substr(0, 16) + "\"";
+  return served;
 }
+
+#define SR_MAKE(path, type, name)                                       \
+  Make(path, type, steadyrun_asset_##name##_begin,                      \
+       steadyrun_asset_##name##_end, steadyrun_asset_##name##_gz_begin, \
+       steadyrun_asset_##name##_gz_end)
+
+const std::array<Served, 4>& All() {
+  static const auto* const all = new std::array<Served, 4>{
+      SR_MAKE("/index.html", "text/html; charset=utf-8", index),
+      SR_MAKE("/app.js", "text/javascript; charset=utf-8", app),
+      SR_MAKE("/style.css", "text/css; charset=utf-8", style),
+      SR_MAKE("/icon.svg", "image/svg+xml", icon),
+  };
+  return *all;
+}
+#undef SR_MAKE
 
 }  // namespace
 
 std::optional<Asset> FindAsset(std::string_view path) {
-  if (path == "/" || path == "/index.html") {
-    return Asset{
-        "text/html; charset=utf-8",
-        Between(steadyrun_asset_index_begin, steadyrun_asset_index_end)};
-  }
-  if (path == "/app.js") {
-    return Asset{"text/javascript; charset=utf-8",
-                 Between(steadyrun_asset_app_begin, steadyrun_asset_app_end)};
-  }
-  if (path == "/style.css") {
-    return Asset{"text/css; charset=utf-8", Between(steadyrun_asset_style_begin,
-                                                    steadyrun_asset_style_end)};
-  }
-  if (path == "/icon.svg") {
-    return Asset{"image/svg+xml",
-                 Between(steadyrun_asset_icon_begin, steadyrun_asset_icon_end)};
+  if (path == "/") path = "/index.html";
+  for (const Served& served : All()) {
+    if (served.path == path) return served.asset;
   }
   return std::nullopt;
 }

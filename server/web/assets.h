@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace steadyrun {
@@ -8,9 +9,11 @@ namespace steadyrun {
 struct Asset {
   std::string_view content_type;
   std::string_view bytes;
+  std::string_view gzip;  // The same, compressed; empty: not there.
+  std::string etag;       // Quoted, of the bytes.
 };
 
-// The files of the status page, which are part of the program.
+// The files of the dashboard, which are part of the program.
 std::optional<Asset> FindAsset(std::string_view path);
 
 }  // namespace steadyrun

@@ -127,6 +127,7 @@ class HttpConnection final : public Connection {
   explicit HttpConnection(std::shared_ptr<Core> core, Args&&... args)
       : Connection(std::move(core)),
         stream_(std::forward<Args>(args)...),
+        pause_(tcp().get_executor()),
         buffer_(core_->options.max_header_bytes + kReadBytes) {}
 
   void Start() override {
@@ -144,6 +145,8 @@ class HttpConnection final : public Connection {
   }
   void Close() override {
     LeaveIdle();
+    source_.reset();
+    pause_.cancel();
     Error ignored;
     tcp().socket().shutdown(Tcp::socket::shutdown_both, ignored);
     tcp().close();
@@ -300,6 +303,10 @@ class HttpConnection final : public Connection {
     for (const auto& [name, value] : response.headers) {
       response_.set(name, value);
     }
+    if (response.stream != nullptr && !is_head_) {
+      source_ = std::move(response.stream);
+      return WriteStreamHeader();
+    }
     response_.keep_alive(keep_alive_);
     response_.content_length(response.body.size());
     if (!is_head_) response_.body() = std::move(response.body);
@@ -313,6 +320,58 @@ class HttpConnection final : public Connection {
     } else {
       http::async_write(stream_, *serializer_, done);
     }
+  }
+
+  // The end of the body is the end of the connection.
+  void WriteStreamHeader() {
+    keep_alive_ = false;
+    response_.keep_alive(false);
+    tcp().expires_after(core_->options.write_timeout);
+    serializer_.emplace(response_);
+    source_->SetWake([weak = std::weak_ptr<HttpConnection>(Self())] {
+      const auto self = weak.lock();
+      if (self == nullptr || self->core_->stopped) return;
+      asio::post(self->core_->io, [self] { self->pause_.cancel(); });
+    });
+    http::async_write_header(stream_, *serializer_,
+                             [self = Self()](Error error, std::size_t) {
+                               if (error || self->source_ == nullptr)
+                                 return self->Close();
+                               self->WatchForEnd();
+                               self->SendNext();
+                             });
+  }
+  // Whatever the client sends now is its goodbye.
+  void WatchForEnd() {
+    tcp().expires_never();
+    buffer_.consume(buffer_.size());
+    stream_.async_read_some(
+        buffer_.prepare(1),
+        [self = Self()](Error, std::size_t) { self->Close(); });
+  }
+  void SendNext() {
+    if (source_ == nullptr) return;
+    piece_ = source_->Next();
+    if (piece_.empty()) {
+      pause_.expires_after(core_->options.stream_comment);
+      pause_.async_wait([self = Self()](Error error) {
+        if (self->source_ == nullptr) return;
+        if (error) return self->SendNext();  // Woken.
+        self->piece_ = ": still here\n\n";
+        self->SendPiece();
+      });
+      return;
+    }
+    SendPiece();
+  }
+  // A client that does not read in time is cut; meanwhile it holds one piece.
+  void SendPiece() {
+    tcp().expires_after(core_->options.write_timeout);
+    asio::async_write(stream_, asio::buffer(piece_),
+                      [self = Self()](Error error, std::size_t) {
+                        if (error) return self->Close();
+                        self->SendNext();
+                      });
   }
 
   void OnWritten(Error error) {
@@ -349,11 +408,14 @@ class HttpConnection final : public Connection {
   }
 
   Stream stream_;
+  asio::steady_timer pause_;  // Until there is more to stream.
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::string_body>> parser_;
   HttpRequest request_;
   http::response<http::string_body> response_;
   std::optional<http::response_serializer<http::string_body>> serializer_;
+  std::shared_ptr<HttpStream> source_;
+  std::string piece_;
   bool keep_alive_ = false;
   bool is_head_ = false;
 };

@@ -26,11 +26,24 @@ struct HttpRequest {
   }
 };
 
+// An answer without an end: sent piece by piece until the client leaves.
+// Next() is called on the server's I/O thread and must not block.
+class HttpStream {
+ public:
+  virtual ~HttpStream() = default;
+  // What to send next, empty if nothing is there now. At most a few tens of
+  // KiB: it is all that a slow client makes the server hold.
+  virtual std::string Next() = 0;
+  // `wake` is called, on any thread, after an empty Next() when there is more.
+  virtual void SetWake(std::function<void()> wake) = 0;
+};
+
 struct HttpResponse {
   int status = 200;
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
   std::map<std::string, std::string> headers;  // Beside the fixed ones.
+  std::shared_ptr<HttpStream> stream;          // Instead of a body.
 };
 
 // What the HTTP server serves. Called on the worker thread of the server;
@@ -47,11 +60,15 @@ class HttpFrontend {
 
 struct HttpServerOptions {
   std::string address = "127.0.0.1:7080";  // Port 0: any free one.
-  std::size_t max_connections = 256;
+  // 400 viewers of a stream, and people and scripts beside them.
+  std::size_t max_connections = 512;
   std::size_t max_header_bytes = 16 << 10;
   Duration read_timeout{std::chrono::seconds(5)};  // Of one whole request.
   Duration write_timeout{std::chrono::seconds(30)};
   Duration idle_timeout{std::chrono::seconds(60)};  // Between requests.
+  // A stream that has nothing to say sends a comment so often: a client that
+  // is gone shows by it.
+  Duration stream_comment{std::chrono::seconds(15)};
   TlsFiles tls;
   bool has_tokens = false;  // For the check of exposure.
   bool insecure = false;    // --insecure: beyond loopback without TLS.

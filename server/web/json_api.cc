@@ -134,6 +134,13 @@ const std::map<std::string_view, Method>& Methods() {
       {"GetSteps", Query(&OperatorApi::GetSteps)},
       {"ListAudit", Query(&OperatorApi::ListAudit)},
       {"GetServerInfo", Query(&OperatorApi::GetServerInfo)},
+      {"PlanAction", Query(&OperatorApi::PlanAction)},
+      {"GetIncidentStory", Query(&OperatorApi::GetIncidentStory)},
+      {"GetPolicy", Query(&OperatorApi::GetPolicy)},
+      {"GetRankHeatmap", Query(&OperatorApi::GetRankHeatmap)},
+      {"GetRankSeries", Query(&OperatorApi::GetRankSeries)},
+      {"ListMetrics", Query(&OperatorApi::ListMetrics)},
+      {"GetMetricSeries", Query(&OperatorApi::GetMetricSeries)},
   };
   return *methods;
 }

@@ -141,6 +141,7 @@ class MemoryHistory final : public History {
   std::vector<StepBucket> buckets;
   std::vector<StoredAudit> audit;
   std::vector<StepRow> rows;          // In order of attempt and step.
+  RankMatrix matrix;
   absl::Status failure;               // Of every query, if not OK.
   std::function<void()> before_runs;  // Called by Runs(), if set.
 
@@ -213,6 +214,17 @@ class MemoryHistory final : public History {
       }
     }
     return page;
+  }
+  absl::StatusOr<RankMatrix> Matrix(const RankMatrixQuery&) override {
+    if (!failure.ok()) return failure;
+    return matrix;
+  }
+  absl::StatusOr<std::vector<std::string>> Metrics(const RunId&) override {
+    return std::vector<std::string>{"loss"};
+  }
+  absl::StatusOr<MetricCurve> MetricSeries(const MetricQuery&) override {
+    if (!failure.ok()) return failure;
+    return MetricCurve{};
   }
   absl::StatusOr<std::vector<StoredAudit>> Audit(const RunId&,
                                                  std::int32_t) override {

@@ -1,0 +1,296 @@
+// The dashboard in a real Chromium, of a real steadyrun-server, with a cluster
+// of real agent streams: every screen, every action, a lost connection, both
+// themes, no outside request, no error on the console, axe without serious
+// findings. SHOTS=DIR keeps pictures of all screens.
+// Exits 77 (skipped) with a message where chromium or the packages are missing.
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { Feed, Server, until } from "./cluster.mjs";
+
+const require = createRequire(new URL("../../dashboards/web/package.json", import.meta.url));
+const chromiumPath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find(existsSync);
+let chromium;
+let axe;
+try {
+  ({ chromium } = require("playwright-core"));
+  axe = require.resolve("axe-core/axe.min.js");
+} catch {
+  // Told below.
+}
+if (!chromiumPath || !chromium || !axe) {
+  console.log("skipped: needs chromium (deploy/install-packages.sh browser) and npm ci in dashboards/web");
+  process.exit(77);
+}
+
+const RUN = "gpt-70b";
+const shots = process.env.SHOTS;
+if (shots) mkdirSync(shots, { recursive: true });
+const started = Date.now();
+const passed = (what) => console.log(`ok ${((Date.now() - started) / 1000).toFixed(1)} s  ${what}`);
+
+const problems = []; // What no page may ever do.
+let mayFail = false; // While the server is down, failed requests are right.
+async function newPage(browser, server, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 },
+    bypassCSP: false, ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
+  page.on("console", (message) => {
+    if (message.type() === "error" && !mayFail) problems.push("console: " + message.text());
+  });
+  page.on("pageerror", (error) => problems.push("error: " + error.message));
+  page.on("request", (request) => {
+    if (!request.url().startsWith(server.url + "/")) problems.push("asked " + request.url());
+  });
+  return page;
+}
+const go = async (page, server, hash, sign) => {
+  await page.goto(server.url + "/" + hash);
+  await page.getByText(sign).first().waitFor();
+};
+async function checkAxe(page, what) {
+  // Evaluated, not added as a script: the page's policy forbids that.
+  const source = (await import("node:fs")).readFileSync(axe, "utf8");
+  await page.evaluate(source);
+  const { violations } = await page.evaluate(() => window.axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] }));
+  const serious = violations.filter((v) => ["serious", "critical"].includes(v.impact));
+  assert.deepEqual(serious.map((v) => `${what}: ${v.id} ${v.nodes[0].html.slice(0, 160)} ${v.nodes[0].failureSummary}`), []);
+}
+const runOf = (server) => server.get("runs/" + RUN);
+const incidentsOf = async (server) => (await server.get(`runs/${RUN}/incidents`)).incidents;
+
+// ---- the cluster and its story ------------------------------------------
+const server = await new Server().start();
+const feed = new Feed(server, { run: RUN, nodes: 8, ranks: 8, spares: 1, fast: 1200 });
+const browser = await chromium.launch({ executablePath: chromiumPath, args: ["--no-sandbox"] });
+let failed = false;
+try {
+  const page = await newPage(browser, server, { colorScheme: "dark" });
+  await feed.launched;
+  feed.order("slow 37 1.42");
+  await until("some steps", async () => Number((await runOf(server)).step) > 1200);
+  feed.order("nan");
+  await until("a NaN is recovered from", async () =>
+    (await incidentsOf(server)).some((i) => i.kind === "nan" && i.state === "recovered"));
+  feed.order("crash 43");
+  await until("a crash is recovered from", async () =>
+    (await incidentsOf(server)).some((i) => i.kind === "crash" && i.state === "recovered"));
+  const crash = (await incidentsOf(server)).find((i) => i.kind === "crash");
+  passed("a cluster with a NaN, a crash and a straggler");
+
+  // ---- fleet and keys ----------------------------------------------------
+  await go(page, server, "", RUN);
+  await page.getByText("simulated data").waitFor();
+  await page.keyboard.press("/");
+  await page.locator("#filter:focus").waitFor();
+  await page.keyboard.type("no such run");
+  await page.getByText("no run matches the filter").waitFor();
+  await page.fill("#filter", "gpt");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("j");
+  await page.keyboard.press("Enter");
+  await page.getByText("Step time by rank").waitFor();
+  assert.match(page.url(), new RegExp(`#/run/${RUN}$`));
+  await page.keyboard.press("?");
+  await page.getByRole("dialog").getByText("one level up").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  passed("fleet, filter, keys");
+
+  // ---- run ---------------------------------------------------------------
+  await until("three curves with points", () => page.evaluate(() => {
+    const plots = [...document.querySelectorAll(".plot")];
+    return plots.length === 3 && plots.every((p) => Number(p.dataset.points) > 500);
+  }));
+  await page.getByText(/✕ \d+ not finite/).first().waitFor();
+  const slowest = page.locator(".slowest tbody tr").first();
+  await until("the straggler leads the list", async () => (await slowest.innerText()).startsWith("37"));
+  // Its row of the picture is not of the others' colour.
+  const rows = await page.evaluate(() => {
+    const canvas = document.querySelector("canvas.heat");
+    const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return Array.from({ length: height }, (_, y) => data[(y * width + width - 2) * 4]);
+  });
+  assert.equal(rows.indexOf(Math.max(...rows)), 37);
+  await page.locator("canvas.heat").scrollIntoViewIfNeeded();
+  const box = await page.locator("canvas.heat").boundingBox();
+  await page.mouse.move(box.x + box.width * 0.9, box.y + box.height * (37.5 / rows.length));
+  await page.getByText(/rank 37, steps? .*1\.4\d × median/).waitFor();
+  const before = await page.locator(".tile dd").first().innerText();
+  await until("the step counts up by itself", async () =>
+    (await page.locator(".tile dd").first().innerText()) !== before);
+  await page.locator(".plot").first().locator(".u-over").hover();
+  await page.getByText(/step [\d,]+: /).first().waitFor();
+  await page.locator(".plot").first().scrollIntoViewIfNeeded();
+  const plot = await page.locator(".plot .u-over").first().boundingBox();
+  await page.mouse.move(plot.x + plot.width * 0.5, plot.y + 40);
+  await page.mouse.down();
+  await page.mouse.move(plot.x + plot.width * 0.7, plot.y + 40, { steps: 4 });
+  await page.mouse.up();
+  await page.waitForURL(/from=\d+&to=\d+/);
+  await page.getByText("all steps").click();
+  await page.getByRole("button", { name: "log" }).first().click();
+  await page.selectOption("select", "reward/mean");
+  await page.getByRole("figure", { name: "reward/mean by step" }).waitFor();
+  await page.getByRole("button", { name: "Remove the chart" }).click();
+  await checkAxe(page, "run");
+  passed("run: curves, cursor, range, heatmap, another metric");
+
+  // ---- the other screens ---------------------------------------------------
+  const screens = [
+    ["incident", `#/incident/${crash.id}`, "an illegal memory access was encountered <b>not markup</b>"],
+    ["recovery", `#/recovery/${RUN}`, "who has acknowledged"],
+    ["checkpoints", `#/checkpoints/${RUN}`, "a restart would use it"],
+    ["time", `#/time/${RUN}`, "the parts sum to"],
+    ["policy", `#/policy/${RUN}`, "same_failure_limit"],
+    ["audit", `#/audit/${RUN}`, "launch"],
+    ["nodes", "#/nodes", "node-08"],
+    ["fleet", "#/fleet", RUN],
+    ["run", `#/run/${RUN}`, "Step time by rank"],
+  ];
+  const light = await newPage(browser, server, { colorScheme: "light" });
+  for (const [name, hash, sign] of screens) {
+    for (const [theme, one] of [["dark", page], ["light", light]]) {
+      await go(one, server, hash, sign);
+      if (theme === "light" || name === "run") await checkAxe(one, `${name}, ${theme}`);
+      if (shots) await one.screenshot({ path: `${shots}/${name}-${theme}.png`, fullPage: true });
+    }
+  }
+  const [dark, bright] = await Promise.all([page, light].map((one) =>
+    one.evaluate(() => getComputedStyle(document.body).backgroundColor)));
+  assert.notEqual(dark, bright);
+  await light.getByRole("button", { name: /theme/ }).click();
+  await light.getByRole("button", { name: /theme/ }).click();
+  assert.equal(await light.evaluate(() => getComputedStyle(document.body).backgroundColor), dark);
+  await light.context().close();
+  const sum = await server.get(`runs/${RUN}/report`);
+  const parts = Object.values(sum.lost_seconds).reduce((a, b) => a + b, sum.productive_seconds);
+  assert.ok(Math.abs(parts - sum.wall_seconds) < 0.01 * sum.wall_seconds + 0.01, `${parts} ${sum.wall_seconds}`);
+  passed("every screen in both themes, axe");
+
+  // ---- actions ---------------------------------------------------------------
+  const dialog = page.getByRole("dialog");
+  const act = async (button, reason, { typed, done, submit }) => {
+    await page.getByRole("button", { name: button }).first().click();
+    await dialog.getByText("Reason").waitFor();
+    const order = dialog.getByRole("button", { name: submit });
+    assert.ok(await order.isDisabled(), "an order without a reason");
+    await dialog.locator("input[name=reason]").fill(reason);
+    if (typed) {
+      await dialog.locator("input[name=typed]").fill("something else");
+      assert.ok(await order.isDisabled(), "a wrong name typed");
+      await dialog.locator("input[name=typed]").fill(typed);
+    }
+    await until("the order can be sent", () => order.isEnabled());
+    if (shots) await page.screenshot({ path: `${shots}/action-${submit}.png` });
+    await order.click();
+    await dialog.getByText(done).waitFor();
+    await dialog.getByRole("button", { name: "Close" }).click();
+  };
+  const running = (attempt) => until("it runs", async () => {
+    const run = await runOf(server);
+    return run.phase === "running" && Number(run.attempt) >= attempt && Number(run.step) >= 0 && run;
+  });
+  await go(page, server, `#/run/${RUN}`, "Step time by rank");
+  await act("Checkpoint now", "before the change", { submit: "checkpoint", done: /all ranks save at the end of step/ });
+  const attempt = Number((await running(1)).attempt);
+  await act("Restart", "a test of it", { typed: RUN, submit: "restart", done: /restarted by/ });
+  await running(attempt + 1);
+  await act("Pause", "for a while", { submit: "pause", done: /saves step|paused/ });
+  await until("it is paused", async () => (await runOf(server)).phase === "paused");
+  await act("Resume", "go on", { submit: "resume", done: /resumed by/ });
+  await running(attempt + 2);
+
+  // A click that was decided on a picture which is no longer so.
+  await page.getByRole("button", { name: "Restart" }).click();
+  await dialog.getByText("steps made again").waitFor();
+  feed.order("crash 11");
+  await until("the crash has been seen", async () => Number((await runOf(server)).incidents) >= 3);
+  await running(attempt + 3);
+  await dialog.locator("input[name=reason]").fill("stale");
+  await dialog.locator("input[name=typed]").fill(RUN);
+  mayFail = true; // A refusal is an HTTP error, which Chromium tells.
+  await dialog.getByRole("button", { name: "restart" }).click();
+  await dialog.getByText(/nothing was done: it (is at attempt|has had)/).waitFor();
+  mayFail = false;
+  assert.equal(Number((await runOf(server)).attempt), attempt + 3);
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+
+  await go(page, server, `#/checkpoints/${RUN}`, "a restart would use it");
+  await act(/Roll back to step/, "further back", { typed: RUN, submit: "rollback", done: /rolled back to step/ });
+  await running(attempt + 4);
+  await go(page, server, "#/nodes", "node-08");
+  await act("Quarantine node-08", "smells", { submit: "quarantine", done: /not used by later attempts/ });
+  await page.getByRole("button", { name: "Release node-08" }).waitFor();
+  await act("Release node-08", "was nothing", { submit: "release", done: /may be used again/ });
+  passed("checkpoint, restart, pause, resume, rollback, quarantine, release; a stale order refused");
+
+  // ---- a lost connection ------------------------------------------------------
+  await go(page, server, `#/run/${RUN}`, "Step time by rank");
+  await page.getByText("live", { exact: true }).waitFor();
+  mayFail = true;
+  await server.stop("SIGKILL");
+  await page.getByText("connection lost, trying again").waitFor();
+  await server.start();
+  await page.getByText("live", { exact: true }).waitFor();
+  mayFail = false;
+  passed("a killed server: told, then live again");
+
+  // ---- the last action -----------------------------------------------------------
+  await go(page, server, `#/run/${RUN}`, "Step time by rank");
+  await act("Stop", "enough", { typed: RUN, submit: "stop", done: /stopped by/ });
+  await until("it is stopped", async () => ["stopped", "stopping"].includes((await runOf(server)).phase));
+  await go(page, server, `#/audit/${RUN}`, "enough");
+  passed("stop, and the audit tells it");
+} catch (error) {
+  failed = true;
+  console.error(error);
+} finally {
+  await feed.end();
+}
+
+// ---- tokens ----------------------------------------------------------------------
+const sha = async (text) => Buffer.from(await crypto.subtle.digest("SHA-256", Buffer.from(text))).toString("hex");
+const secured = await new Server({
+  token: "op-token",
+  tokens: `viewer ${await sha("view-token")} vera\noperator ${await sha("op-token")} otto\nagent ${await sha("agent-token")}\n`,
+}).start();
+try {
+  mayFail = true; // 401 until the login.
+  const page = await newPage(browser, secured);
+  await page.goto(secured.url + "/");
+  await page.locator("input[name=token]").fill("wrong");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByText("the token is not known").waitFor();
+  await page.locator("input[name=token]").fill("view-token");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByText("vera (viewer)").waitFor();
+  await page.getByText("live", { exact: true }).waitFor();
+  const cookies = await page.context().cookies();
+  assert.equal(cookies.length, 1);
+  assert.ok(cookies[0].httpOnly && cookies[0].sameSite === "Strict");
+  assert.ok(!cookies[0].value.includes("view-token"));
+  assert.equal(await page.evaluate(() => document.cookie), "");
+  const status = await page.evaluate(async () => (await fetch("/api/steadyrun.v1.OperatorService/Act", {
+    method: "POST", headers: { "Content-Type": "application/json", "X-Steadyrun-Request": "1" },
+    body: JSON.stringify({ request_id: "v", run: "x", action: "ACTION_STOP", reason: "r" }) })).status);
+  assert.equal(status, 403);
+  await page.getByRole("button", { name: "log out" }).click();
+  await page.getByText("asks for a token").waitFor();
+  assert.equal((await page.context().cookies()).length, 0);
+  passed("tokens: refused, viewer, cookie, no action for a viewer, log out");
+} catch (error) {
+  failed = true;
+  console.error(error);
+}
+await browser.close();
+await secured.end();
+await server.end();
+if (problems.length > 0) {
+  failed = true;
+  console.error("the pages did what they must not:", [...new Set(problems)]);
+}
+console.log(failed ? "FAILED" : "passed");
+process.exit(failed ? 1 : 0);
