@@ -2,7 +2,9 @@
 
 #include "server/app/engine_loop.h"
 #include "server/metrics/server_metrics.h"
+#include "server/notify/notifier.h"
 #include "server/notify/pager.h"
+#include "server/rpc/event_watch.h"
 #include "server/rpc/pending_replies.h"
 #include "server/rpc/session_registry.h"
 
@@ -17,6 +19,8 @@ class EffectRouter final : public EffectSink {
     PendingReplies* replies = nullptr;
     Pager* pager = nullptr;
     ServerMetrics* metrics = nullptr;
+    Notifier* notifier = nullptr;
+    EventWatch* events = nullptr;
   };
   void SetTargets(const Targets& targets) { targets_ = targets; }
 

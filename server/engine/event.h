@@ -43,6 +43,8 @@ enum class OperatorAction {
   kStop,
   kQuarantine,
   kRelease,
+  kMute,    // No notifications of the run for `duration`.
+  kUnmute,  // Again at once.
 };
 std::string_view OperatorActionName(OperatorAction action);
 
@@ -61,6 +63,7 @@ struct ActionRequested {
   std::string reason;
   Step step = kNoStep;
   NodeId node;
+  Duration duration{};  // kMute only.
 };
 // At a fixed pace of kTickInterval; drives every deadline.
 struct Ticked {};

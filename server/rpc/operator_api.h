@@ -8,6 +8,7 @@
 #include "server/rpc/backend.h"
 #include "server/rpc/credentials.h"
 #include "server/rpc/pending_replies.h"
+#include "server/storage/event_log.h"
 #include "server/storage/history.h"
 #include "steadyrun/v1/operator.pb.h"
 
@@ -18,6 +19,7 @@ struct OperatorBackend {
   EventSink* sink = nullptr;
   const LiveState* live = nullptr;
   History* history = nullptr;
+  EventLog* events = nullptr;  // Null: there are none.
   PendingReplies* replies = nullptr;
   const Clock* clock = nullptr;
 };
@@ -56,6 +58,8 @@ class OperatorApi {
                         v1::StepSeries* reply) const;
   absl::Status ListAudit(const v1::ListAuditRequest& request,
                          v1::ListAuditReply* reply) const;
+  absl::Status ListEvents(const v1::ListEventsRequest& request,
+                          v1::ListEventsReply* reply) const;
   absl::Status GetServerInfo(const v1::GetServerInfoRequest& request,
                              v1::ServerInfo* reply) const;
 
