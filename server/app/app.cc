@@ -154,6 +154,15 @@ void App::Impl::MakeNotifier() {
     const EngineLoopStatus status = loop_->Status();
     return status.storage_ok && status.tick_age < kBlindTickAge;
   };
+  backend.halted = [this] {
+    std::vector<HaltedRun> halted;
+    for (const RunView& run : loop_->View()->runs) {
+      if (run.state.phase != RunPhase::kHalted) continue;
+      halted.push_back({run.state.spec.run, run.state.phase_since.wall,
+                        run.state.phase_reason});
+    }
+    return halted;
+  };
   notifier_ = std::make_unique<Notifier>(config_.notifier, std::move(backend));
   state_->SetNotifications([this] {
     std::vector<NotificationStatus> all;

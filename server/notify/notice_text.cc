@@ -127,13 +127,21 @@ Json CommonOf(const Json& alerts, const char* part) {
   return common;
 }
 
+// A closed one was not mended: its run was stopped or halted.
+std::string_view WordOf(const Notice& notice) {
+  if (notice.kind == NoticeKind::kResolved &&
+      notice.incident.state == IncidentState::kClosed) {
+    return "closed";
+  }
+  return NoticeKindName(notice.kind);
+}
+
 std::string LineOf(const Notice& notice, const NoticeLinks& links) {
   if (notice.kind == NoticeKind::kPage) return Cut(notice.page.text);
   const Incident& incident = notice.incident;
-  std::string line =
-      fmt::format("[{}] {} {} {}: {}", SeverityName(incident.severity),
-                  NoticeKindName(notice.kind), incident.Id(),
-                  IncidentKindName(incident.kind), Cut(incident.reason));
+  std::string line = fmt::format(
+      "[{}] {} {} {}: {}", SeverityName(incident.severity), WordOf(notice),
+      incident.Id(), IncidentKindName(incident.kind), Cut(incident.reason));
   if (incident.remediation != "none") {
     line += fmt::format(" Remedy: {}.", incident.remediation);
   }
@@ -180,8 +188,7 @@ std::string GroupTitle(const NoticeGroup& group) {
     const Notice& only = group.notices.front();
     if (only.kind == NoticeKind::kPage) return "Steadyrun: " + whose;
     return fmt::format("Steadyrun: {}: {} {}", whose,
-                       IncidentKindName(only.incident.kind),
-                       NoticeKindName(only.kind));
+                       IncidentKindName(only.incident.kind), WordOf(only));
   }
   return fmt::format("Steadyrun: {}: {} notices", whose, group.notices.size());
 }
@@ -223,8 +230,8 @@ std::string WebhookBody(const NoticeGroup& group, WallTime,
 }
 
 std::string AlertmanagerBody(const std::vector<Incident>& incidents,
-                             WallTime now, Duration interval,
-                             const NoticeLinks& links) {
+                             const std::vector<HaltedRun>& halted, WallTime now,
+                             Duration interval, const NoticeLinks& links) {
   Json alerts = Json::array();
   const auto open_until =
       now + std::chrono::duration_cast<std::chrono::milliseconds>(4 * interval);
@@ -239,6 +246,19 @@ std::string AlertmanagerBody(const std::vector<Incident>& incidents,
     const std::string url = IncidentUrl(incident, links);
     if (!url.empty()) alert["generatorURL"] = url;
     alerts.push_back(std::move(alert));
+  }
+  for (const HaltedRun& run : halted) {
+    alerts.push_back({{"labels",
+                       {{"alertname", "SteadyrunRunHalted"},
+                        {"run", run.run},
+                        {"severity", "critical"}}},
+                      {"annotations",
+                       {{"summary",
+                         "A training run is halted and waits for a "
+                         "person."},
+                        {"description", Cut(run.reason)}}},
+                      {"startsAt", Rfc3339(run.since)},
+                      {"endsAt", Rfc3339(open_until)}});
   }
   return alerts.empty() ? "" : Dump(alerts);
 }

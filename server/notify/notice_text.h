@@ -30,11 +30,19 @@ std::string SlackBody(const NoticeGroup& group, const NoticeLinks& links);
 std::string WebhookBody(const NoticeGroup& group, WallTime now,
                         const NoticeLinks& links);
 
-// POST /api/v2/alerts of Alertmanager. Open incidents, until `now` + 4 times
-// `interval`, and those that ended within kResolvedFor. Empty: none of them.
+// A run that waits for a person. Its incidents are closed: this is what stays.
+struct HaltedRun {
+  RunId run;
+  WallTime since;
+  std::string reason;
+};
+
+// POST /api/v2/alerts of Alertmanager. Open incidents and halted runs, until
+// `now` + 4 times `interval`, and incidents that ended within kResolvedFor.
+// Empty: none of them.
 std::string AlertmanagerBody(const std::vector<Incident>& incidents,
-                             WallTime now, Duration interval,
-                             const NoticeLinks& links);
+                             const std::vector<HaltedRun>& halted, WallTime now,
+                             Duration interval, const NoticeLinks& links);
 inline constexpr Duration kResolvedFor = std::chrono::minutes(5);
 
 // Events API v2 of PagerDuty, one notice a request; deduplicated by incident.

@@ -209,8 +209,9 @@ Notifier::Notifier(const NotifierOptions& options, NotifierBackend backend) {
       HttpPostRequest request;
       request.url = options.alertmanager_url + "/api/v2/alerts";
       request.timeout = options.sinks.timeout;
-      request.body = AlertmanagerBody(
-          incidents, now, options.alertmanager_interval, options.sinks.links);
+      request.body =
+          AlertmanagerBody(incidents, backend.halted(), now,
+                           options.alertmanager_interval, options.sinks.links);
       if (request.body.empty()) return absl::OkStatus();
       RETURN_IF_ERROR(HttpPost(request));
       worker->Delivered();

@@ -36,6 +36,8 @@ struct NotifierBackend {
   std::function<bool(const RunId&)> is_paged;
   // The last pass of the engine was in time and could be committed.
   std::function<bool()> can_observe;
+  // Runs that are halted now.
+  std::function<std::vector<HaltedRun>()> halted;
 };
 
 // Tells people and machines of incidents. What was told is in the store, so

@@ -19,9 +19,9 @@ struct OperatorBackend {
   EventSink* sink = nullptr;
   const LiveState* live = nullptr;
   History* history = nullptr;
-  EventLog* events = nullptr;  // Null: there are none.
   PendingReplies* replies = nullptr;
   const Clock* clock = nullptr;
+  EventLog* events = nullptr;  // Null: there are none.
 };
 
 // The operator's methods, whatever carries them: gRPC and HTTP call this same

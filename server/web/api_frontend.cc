@@ -200,7 +200,7 @@ class ApiFrontend::Impl {
     }
     if (what == "incidents") return Incidents(request, "");
     if (what == "audit") return Audit(request, "");
-    if (what == "events") return Events(request);
+    if (what == "journal") return Journal(request);
     return absl::NotFoundError("nothing is served at this path");
   }
 
@@ -239,7 +239,8 @@ class ApiFrontend::Impl {
     return Answer(*api_, list, &OperatorApi::ListAudit);
   }
 
-  absl::StatusOr<HttpResponse> Events(const HttpRequest& request) const {
+  // Not /events: that is the live feed of the dashboard.
+  absl::StatusOr<HttpResponse> Journal(const HttpRequest& request) const {
     v1::ListEventsRequest list;
     ASSIGN_OR_RETURN(const auto after, IntParameter(request, "after"));
     ASSIGN_OR_RETURN(const auto limit, Int32Parameter(request, "limit"));

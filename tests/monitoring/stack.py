@@ -155,11 +155,11 @@ class Stack:
         self.grpc = serving.group(1)
         self.http = "http://" + serving.group(2)
 
-    def start_agent(self):
+    def start_agent(self, node="node-0"):
         return self.start(
-            BIN / "steadyrun-agent", "--node", "node-0", "--server",
+            BIN / "steadyrun-agent", "--node", node, "--server",
             self.grpc, "--address", "127.0.0.1", "--state-dir",
-            self.work / "node-0", "--recorder-dir", self.work / "recorders",
+            self.work / node, "--recorder-dir", self.work / "recorders",
             log="agent.log",
         )
 

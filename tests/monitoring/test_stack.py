@@ -5,18 +5,16 @@ killed, and that comes back.
 """
 
 import json
-import os
-import pathlib
 import re
 import shutil
 import socket
 import subprocess
 import sys
-import threading
+import time
 import unittest
-import urllib.request
+import urllib.parse
 
-from stack import BIN, ROOT, Receiver, Stack, get, get_json, wait_for
+from stack import BIN, ROOT, Stack, get, get_json, wait_for
 from test_rules import METRIC
 
 NEEDED = ("prometheus", "prometheus-alertmanager", "promtool", "amtool")
@@ -93,7 +91,16 @@ class StackTest(unittest.TestCase):
             secret=stack.work / "secret",
         )
         stack.start_server(cls.config)
-        stack.start_agent()
+        # One for the run, one for those that cannot start.
+        stack.start_agent("node-0")
+        stack.start_agent("node-1")
+        (stack.work / "policy.toml").write_text(
+            "[incident.crash]\nladder = [\"halt\"]\n"
+            "[incident.start_failed]\nladder = [\"halt\"]\n"
+        )
+        (stack.work / "observe.toml").write_text(
+            "[incident.crash]\nmode = \"observe\"\n"
+        )
         (stack.work / "alertmanager.yml").write_text(
             "route: {receiver: none}\nreceivers: [{name: none}]\n"
         )
@@ -204,6 +211,7 @@ class StackTest(unittest.TestCase):
                 float(line.rsplit(" ", 1)[1])
                 for line in self.scrape().splitlines()
                 if line.startswith("steadyrun_run_time_seconds_total{")
+                and 'run="%s"' % RUN in line
             )
 
         before, at = total(), self.wall()
@@ -211,15 +219,15 @@ class StackTest(unittest.TestCase):
         grown, passed = total() - before, self.wall() - at
         self.assertLess(abs(grown - passed), 1.5, (grown, passed))
 
-    def wall(self):
-        import time
+    @staticmethod
+    def wall():
         return time.monotonic()
 
     # --- Prometheus.
 
     def query(self, expr):
         url = self.prometheus + "/api/v1/query?query=" + (
-            urllib.request.quote(expr))
+            urllib.parse.quote(expr))
         found = get_json(url)
         return found["data"]["result"] if found else []
 
@@ -231,46 +239,53 @@ class StackTest(unittest.TestCase):
             "a recorded series",
             lambda: self.query("cluster_run:steadyrun_incidents_open:sum")))
 
-    def test_prometheus_fires_an_alert_of_a_halted_run(self):
-        self.stack.cli("mute", RUN, "--for", "1m", "--reason", "a test")
-        # No such program: it fails until policy gives up.
-        self.stack.cli(
-            "run", "--name", "hopeless", "--nodes", 1, "--ranks-per-node", 1,
-            "--checkpoint-dir", self.stack.work / "none", "--",
-            "/bin/false", self.stack.work,
+    # --- A run that cannot start: policy halts it, and all are told.
+
+    def launch_hopeless(self, run, policy):
+        self.stack.launch(run, "/bin/false", "--policy",
+                          self.stack.work / policy)
+        self.addCleanup(self.end, run)
+
+    def end(self, run):
+        if self.stack.run_view(run).get("phase") != "stopped":
+            self.stack.cli("stop", run, "--reason", "mended")
+
+    def test_a_halted_run_reaches_prometheus_and_alertmanager(self):
+        self.launch_hopeless("hopeless", "policy.toml")
+        alert = wait_for("an alert in Alertmanager", lambda: self.amtool(
+            "run=hopeless", "alertname=SteadyrunRunHalted"))[0]
+        self.assertTrue(alert["annotations"]["summary"].endswith("."))
+        fired = wait_for("SteadyrunRunHalted",
+                         lambda: self.firing("SteadyrunRunHalted"))
+        self.assertEqual(fired[0]["labels"]["run"], "hopeless")
+        self.assertEqual(fired[0]["labels"]["cluster"], "c")
+
+    def test_an_incident_is_in_alertmanager_until_it_ends(self):
+        self.launch_hopeless("observed", "observe.toml")
+        alert = wait_for("an alert in Alertmanager",
+                         lambda: self.amtool("run=observed"))[0]
+        self.assertEqual(alert["labels"]["alertname"], "SteadyrunCrash")
+        self.assertEqual(alert["labels"]["incident_id"], "observed:1")
+        self.end("observed")
+        wait_for("the end in Alertmanager",
+                 lambda: not self.amtool("run=observed"))
+
+    def amtool(self, *matchers):
+        done = subprocess.run(
+            ["amtool", "--alertmanager.url", self.alertmanager, "-o", "json",
+             "alert", "query", *matchers],
+            capture_output=True, text=True, timeout=20,
         )
-        self.stack.cli("unmute", RUN, "--reason", "done")
+        return json.loads(done.stdout) if done.returncode == 0 else []
 
-        def firing():
-            found = get_json(self.prometheus + "/api/v1/alerts")
-            return [one for one in found["data"]["alerts"]
-                    if one["state"] == "firing"] if found else []
-
-        # The only node is taken by the other run: it has to wait for one,
-        # which is no alert; a target that does not answer is.
-        self.assertFalse([one for one in firing() if
-                          one["labels"]["alertname"] == "SteadyrunDown"])
-        self.stack.cli("stop", "hopeless", "--reason", "test")
-        self.assertEqual(self.query('up{job="steadyrun"} == 0'), [])
+    def firing(self, name):
+        found = get_json(self.prometheus + "/api/v1/alerts")
+        return [
+            one for one in (found["data"]["alerts"] if found else ())
+            if one["state"] == "firing" and one["labels"]["alertname"] == name
+        ]
 
     # --- Notifications.
-
-    def test_alertmanager_lists_the_incident(self):
-        def listed():
-            done = subprocess.run(
-                ["amtool", "--alertmanager.url", self.alertmanager, "-o",
-                 "json", "alert", "query", "--active", "--silenced",
-                 "run=probe"],
-                capture_output=True, text=True, timeout=20,
-            )
-            return json.loads(done.stdout) if done.returncode == 0 else []
-
-        self.stack.launch("probe", "/nonexistent/python")
-        alert = wait_for("an alert in Alertmanager", listed)[0]
-        self.assertEqual(alert["labels"]["run"], "probe")
-        self.assertTrue(alert["labels"]["alertname"].startswith("Steadyrun"))
-        self.assertTrue(alert["labels"]["incident_id"].startswith("probe:"))
-        self.stack.cli("stop", "probe", "--reason", "test")
 
     def test_the_webhook_is_told_once_of_each_change(self):
         bodies = wait_for("the end of the incident", lambda: [
@@ -318,11 +333,11 @@ class StackTest(unittest.TestCase):
     # --- The stream of events.
 
     def test_events_are_listed_and_resumed_by_number(self):
-        all_of_them = get_json(self.stack.http + "/api/v1/events")["events"]
+        all_of_them = get_json(self.stack.http + "/api/v1/journal")["events"]
         self.assertTrue(all_of_them)
         numbers = [int(event["seq"]) for event in all_of_them]
         self.assertEqual(numbers, sorted(set(numbers)))
-        rest = get_json(self.stack.http + "/api/v1/events?after=%d" %
+        rest = get_json(self.stack.http + "/api/v1/journal?after=%d" %
                         numbers[0])["events"]
         self.assertEqual(
             [int(event["seq"]) for event in rest][:len(numbers) - 1],
@@ -341,7 +356,7 @@ class StackTest(unittest.TestCase):
         first = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual(len(first), 2)
         # The next begins where that one ended, and waits for what is new.
-        newest = int(get_json(self.stack.http + "/api/v1/events")
+        newest = int(get_json(self.stack.http + "/api/v1/journal")
                      ["newest_seq"])
         waiting = subprocess.Popen(
             [str(word) for word in
@@ -382,9 +397,7 @@ class DownTest(unittest.TestCase):
             stack.receiver.refuse = True
             stack.start_server(config % stack.receiver.url)
             stack.start_agent()
-            wait_for("the agent", lambda: (get_json(
-                stack.http + "/api/v1/nodes") or {}).get("nodes"))
-            stack.launch("probe", "/nonexistent/python")
+            stack.launch("probe", "/bin/false")
             wait_for("a failed attempt", lambda: re.search(
                 r'steadyrun_notification_sink_failing\{sink="slack"\} 1',
                 get(stack.http + "/metrics")))

@@ -1,5 +1,5 @@
 -- What happened, in order, written in the transaction of the change itself:
--- the outbox of notifications and what WatchEvents and /api/v1/events read.
+-- the outbox of notifications and what WatchEvents and /api/v1/journal read.
 -- AUTOINCREMENT: a number is never given out twice, so that a reader who was
 -- away knows what it has seen.
 CREATE TABLE events (

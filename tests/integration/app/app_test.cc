@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "server/storage/migrations.h"
 #include "steadyrun/v1/operator.grpc.pb.h"
 
 namespace steadyrun {

@@ -91,14 +91,18 @@ TEST(NoticeTextTest, AlertmanagerGetsOpenOnesAndTheLatelyResolved) {
   long_ago.recovered = kStart;
   const WallTime now = kStart + std::chrono::minutes(10);
   const json body = json::parse(AlertmanagerBody(
-      {open, lately, long_ago}, now, std::chrono::minutes(1), kLinks));
-  ASSERT_EQ(body.size(), 2u);
+      {open, lately, long_ago}, {{"bert", kStart, "out of restarts"}}, now,
+      std::chrono::minutes(1), kLinks));
+  ASSERT_EQ(body.size(), 3u);
   EXPECT_EQ(body[0]["endsAt"], "2023-11-14T22:27:20.123Z");  // now + 4 min
   EXPECT_EQ(body[1]["endsAt"], "2023-11-14T22:19:20.123Z");
   EXPECT_EQ(body[0]["generatorURL"],
             "http://steadyrun:7080/api/v1/incidents/gpt:7");
-  EXPECT_EQ(AlertmanagerBody({long_ago}, now, std::chrono::minutes(1), kLinks),
-            "");
+  EXPECT_EQ(body[2]["labels"]["alertname"], "SteadyrunRunHalted");
+  EXPECT_EQ(body[2]["labels"]["run"], "bert");
+  EXPECT_EQ(
+      AlertmanagerBody({long_ago}, {}, now, std::chrono::minutes(1), kLinks),
+      "");
 }
 
 TEST(NoticeTextTest, PagerDutyTriggersAndResolvesUnderOneKey) {

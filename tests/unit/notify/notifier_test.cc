@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 
 #include "absl/base/thread_annotations.h"
@@ -78,6 +79,7 @@ class NotifierTest : public testing::Test {
     backend_.clock = &clock_;
     backend_.is_paged = [](const RunId& run) { return run == "marked"; };
     backend_.can_observe = [] { return true; };
+    backend_.halted = [] { return std::vector<HaltedRun>(); };
   }
   void TearDown() override {
     notifier_.reset();
