@@ -39,6 +39,7 @@ struct ActionOptions {
   std::string request_id;  // Empty: a fresh one.
   std::int64_t step = -1;
   std::string node;
+  std::int64_t mute_seconds = 0;
   bool wait = false;  // Until it has taken effect.
 };
 absl::Status Act(Context& context, const ActionOptions& options);

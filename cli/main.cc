@@ -160,6 +160,16 @@ class CommandLine {
               v1::ACTION_RELEASE)
         ->add_option("NODE", action_.node, "node")
         ->required();
+    AddAction("mute", "no notifications of a run for a while", v1::ACTION_MUTE);
+    auto* mute = app_.get_subcommand("mute");
+    mute->add_option("RUN", action_.run, "run")->required();
+    mute->add_option("--for", action_.mute_seconds, "such as 2h or 30m")
+        ->required()
+        ->transform(CLI::AsNumberWithUnit(
+            std::map<std::string, std::int64_t>{
+                {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}},
+            CLI::AsNumberWithUnit::UNIT_REQUIRED));
+    AddRunAction("unmute", "notifications of a run again", v1::ACTION_UNMUTE);
   }
 
   void AddLaunch() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that building, testing and the quickstart need,
 # if any is missing. Needs root (or sudo) only when something is missing.
-#   deploy/install-packages.sh [build] [torch]
+#   deploy/install-packages.sh [build] [torch] [monitoring]
 set -euo pipefail
 
 build_packages=(
@@ -13,6 +13,11 @@ build_packages=(
   libgmock-dev libbenchmark-dev python3 openssl procps
 )
 torch_packages=(python3-torch python3-numpy)
+# The real receivers of metrics, alerts and events, for the tests.
+monitoring_packages=(
+  prometheus prometheus-alertmanager python3-grpcio python3-protobuf
+  python3-yaml curl
+)
 
 wanted=()
 for group in "${@:-build}"; do
@@ -25,8 +30,10 @@ for group in "${@:-build}"; do
       done
       wanted+=("${torch_packages[@]}")
       ;;
+    monitoring) wanted+=("${monitoring_packages[@]}") ;;
     *)
-      echo "install-packages: unknown group '$group' (build, torch)" >&2
+      echo "install-packages: unknown group '$group' (build, torch," \
+        "monitoring)" >&2
       exit 2
       ;;
   esac
@@ -53,6 +60,14 @@ fi
 echo "installing ${#missing[@]} Debian packages: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 apt=(apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+# Packages of services start them; the tests run their own. Debian asks this
+# program first.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+  trap '"${as_root[@]}" rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' |
+    "${as_root[@]}" install -m 755 /dev/stdin "$policy"
+fi
 "${as_root[@]}" "${apt[@]}" update -qq
 "${as_root[@]}" "${apt[@]}" install -y -qq --no-install-recommends \
   "${missing[@]}" >/dev/null

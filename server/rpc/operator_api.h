@@ -10,6 +10,7 @@
 #include "server/rpc/credentials.h"
 #include "server/rpc/pending_replies.h"
 #include "server/rpc/policy_backtest.h"
+#include "server/storage/event_log.h"
 #include "server/storage/history.h"
 #include "steadyrun/v1/operator.pb.h"
 
@@ -22,6 +23,7 @@ struct OperatorBackend {
   History* history = nullptr;
   PendingReplies* replies = nullptr;
   const Clock* clock = nullptr;
+  EventLog* events = nullptr;  // Null: there are none.
 };
 
 // The operator's methods, whatever carries them: gRPC and HTTP call this same
@@ -61,6 +63,8 @@ class OperatorApi {
   // Takes seconds for a long run; call it where that does no harm.
   absl::Status Backtest(const v1::BacktestRequest& request,
                         v1::BacktestReply* reply) const;
+  absl::Status ListEvents(const v1::ListEventsRequest& request,
+                          v1::ListEventsReply* reply) const;
   absl::Status GetServerInfo(const v1::GetServerInfoRequest& request,
                              v1::ServerInfo* reply) const;
 

@@ -7,6 +7,7 @@
 
 #include "server/storage/audit_table.h"
 #include "server/storage/checkpoint_table.h"
+#include "server/storage/event_table.h"
 #include "server/storage/incident_table.h"
 #include "server/storage/migrations.h"
 #include "server/storage/rank_reader.h"
@@ -105,6 +106,17 @@ absl::StatusOr<std::vector<Incident>> SqliteHistory::Incidents(
   bounded.limit = Bounded(filter.limit);
   return ReadValue<std::vector<Incident>>(
       [&](Reader& reader) { return LoadIncidents(*reader.database, bounded); });
+}
+
+absl::StatusOr<std::vector<StoredEvent>> SqliteHistory::Events(
+    const EventQuery& query) {
+  return ReadValue<std::vector<StoredEvent>>(
+      [&](Reader& reader) { return LoadEvents(*reader.database, query); });
+}
+
+absl::StatusOr<std::int64_t> SqliteHistory::NewestEvent() {
+  return ReadValue<std::int64_t>(
+      [&](Reader& reader) { return steadyrun::NewestEvent(*reader.database); });
 }
 
 absl::StatusOr<Incident> SqliteHistory::FindIncident(const RunId& run,

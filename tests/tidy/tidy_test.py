@@ -35,7 +35,7 @@ MAY_INCLUDE = {
     "server/rpc": ENGINE + ("server/storage", "server/report", "replay"),
     "server/web": ENGINE + ("server/rpc", "server/storage", "server/report"),
     "server/metrics": ENGINE + ("server/rpc", "server/notify"),
-    "server/notify": ENGINE,
+    "server/notify": ENGINE + ("server/storage",),
     "agent/core": MESSAGES,
     "replay": ENGINE,
     "replay/readers": ENGINE + ("replay", "agent/logs"),
