@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that building, testing and the quickstart need,
 # if any is missing. Needs root (or sudo) only when something is missing.
-#   deploy/install-packages.sh [build] [torch] [monitoring]
+#   deploy/install-packages.sh [build] [torch] [web] [browser] [monitoring]
 set -euo pipefail
 
 build_packages=(
@@ -19,6 +19,12 @@ monitoring_packages=(
   python3-yaml curl
 )
 
+# Whether the machine's own node and npm can build the dashboard.
+has_node() {
+  command -v npm >/dev/null &&
+    node -e 'process.exit(process.versions.node.split(".")[0] < 18)' 2>/dev/null
+}
+
 wanted=()
 for group in "${@:-build}"; do
   case "$group" in
@@ -30,10 +36,12 @@ for group in "${@:-build}"; do
       done
       wanted+=("${torch_packages[@]}")
       ;;
+    web) if ! has_node; then wanted+=(nodejs npm); fi ;;
+    browser) wanted+=(chromium) ;;
     monitoring) wanted+=("${monitoring_packages[@]}") ;;
     *)
       echo "install-packages: unknown group '$group' (build, torch," \
-        "monitoring)" >&2
+        "web, browser, monitoring)" >&2
       exit 2
       ;;
   esac

@@ -140,7 +140,7 @@ class MemoryHistory final : public History {
   std::vector<Checkpoint> checkpoints;
   std::vector<StepBucket> buckets;
   std::vector<StoredAudit> audit;
-  std::vector<StepRow> rows;          // In order of attempt and step.
+  std::vector<StepRow> rows;  // In order of attempt and step.
   RankMatrix matrix;
   absl::Status failure;               // Of every query, if not OK.
   std::function<void()> before_runs;  // Called by Runs(), if set.
