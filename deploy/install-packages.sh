@@ -22,7 +22,7 @@ monitoring_packages=(
 # Whether the machine's own node and npm can build the dashboard.
 has_node() {
   command -v npm >/dev/null &&
-    node -e 'process.exit(process.versions.node.split(".")[0] < 18)' 2>/dev/null
+    node -e 'process.exit(process.versions.node.split(".")[0] < 18 ? 1 : 0)' 2>/dev/null
 }
 
 wanted=()
