@@ -111,6 +111,11 @@ std::string EffectOf(OperatorAction action, const v1::ActionPlan& plan,
       return "Later attempts do not use the node; what runs there goes on.";
     case OperatorAction::kRelease:
       return "The node may be used again, with a clean sheet.";
+    case OperatorAction::kMute:
+      return "Nothing is sent about the run until the mute ends; its incidents "
+             "are kept and shown.";
+    case OperatorAction::kUnmute:
+      return "What is open is sent again.";
   }
   return "";
 }
