@@ -136,12 +136,13 @@ TEST(CsvTraceTest, WrittenTracesReadBack) {
 
 TEST(LabelsTest, ReadsPlacesAndErrorsSayWhere) {
   const auto labels = ReadLabels(
-      "start_step,end_step,kind,rank,node,onset_seconds,evidence\n"
-      "5,9,straggler,3;4,n1,12.5,\"x, y\"\n7,,nan,,,,\n",
+      "start_step,end_step,kind,rank,node,attempt,onset_seconds,evidence\n"
+      "5,9,straggler,3;4,n1,2,12.5,\"x, y\"\n7,,nan,,,,,\n",
       "l.csv");
   ASSERT_TRUE(labels.ok()) << labels.status();
   EXPECT_THAT((*labels)[0].ranks, ElementsAre(Rank{3}, Rank{4}));
   EXPECT_EQ((*labels)[0].node, "n1");
+  EXPECT_EQ((*labels)[0].attempt, AttemptId{2});
   EXPECT_EQ((*labels)[0].onset_seconds, 12.5);
   EXPECT_EQ((*labels)[1].end, Step{7});
   for (const auto& [text, message] :
