@@ -92,6 +92,14 @@ TEST(CsvTraceTest, RanksAreJoinedInAnyOrder) {
   EXPECT_TRUE(IsAbsent(ColumnOf(attempt.rows[2], Metric::kLoss)[1]));
 }
 
+TEST(CsvTraceTest, ValuesToldTwiceAreNoted) {
+  const Trace trace = Read("step,loss,kl\n1,2,nan\n1,2,nan\n2,3,1\n2,4,1\n");
+  EXPECT_EQ(trace.attempts[0].rows[1].loss, 4);
+  EXPECT_THAT(trace.notes,
+              ElementsAre(HasSubstr("1 values were told twice for one step (is "
+                                    "a column 'rank' missing?)")));
+}
+
 TEST(CsvTraceTest, TheFirstOfTwoSpellingsIsTheMetric) {
   const Trace trace = Read("step,loss,train_loss\n1,2,3\n");
   EXPECT_EQ(trace.attempts[0].rows[0].loss, 2);
