@@ -115,7 +115,7 @@ std::vector<Alarm> AlarmsOf(const BacktestResult& result) {
   for (const BacktestFinding& found : result.findings) {
     alarms.push_back(AlarmOf(found.finding));
     alarms.back().step = found.detected_step;
-    alarms.back().seconds = found.seconds;
+    if (found.seconds > 0) alarms.back().seconds = found.seconds;
   }
   return alarms;
 }
