@@ -27,9 +27,10 @@ class WindowMedians {
   void Commit();
   std::size_t Filled() const { return filled_; }
 
-  // Recomputes all medians; only when the window is full.
-  void Compute();
-  // As of the last Compute(); all 0 before.
+  // Recomputes the medians of the part-th of so many parts of the ranks; only
+  // when the window is full. In parts, so that no step pays for all.
+  void Compute(std::size_t part, std::size_t parts);
+  // As of the last Compute() of each rank's part; all 0 before.
   std::span<const float> Medians() const { return medians_; }
   // Mean of the rank's newest `steps` values, at most what there is.
   float MeanOfLast(std::size_t rank, std::size_t steps) const;
