@@ -22,7 +22,7 @@
 // Why these numbers. Healthy ranks differ for good by sigma = 0.5 %: at 10,000
 // ranks the slowest is at +2 %, so a slack of 2.5 % leaves it a drift of
 // -0.5 % a step against noise of 1 %: reaching 0.5 has odds of e^-50. A pause
-// adds at most 0.10, and five in a row are needed. Three disjoint windows make
+// adds at most 0.10, and seven in a row are needed. Three disjoint windows make
 // sure that what is acted on lasts; asking every 5 steps makes that 50 to 56
 // steps after the onset, instead of 50 to 69.
 //

@@ -4,9 +4,9 @@
 //
 // A median of 20 steps is deaf to pauses (garbage collection, a log that is
 // flushed) as long as they are fewer than half of the steps. Sorted by a
-// network (Batcher's odd-even merge sort) over 16 ranks side by side, which
-// the compiler makes vector instructions of: about 10 ns a rank, a tenth of
-// selecting one by one. 84 bytes a rank.
+// network (Batcher's odd-even merge sort) over 16 ranks side by side, in
+// vector instructions: 17 ns a rank, against 250 for selecting one by one
+// (speed_bench cost). 84 bytes a rank.
 
 #include <array>
 #include <cstddef>
