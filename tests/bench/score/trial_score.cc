@@ -157,8 +157,10 @@ std::vector<replay::Alarm> AlarmsOf(const fleet::TrialResult& result) {
     alarm.kind = incident.kind;
     // A step is under way when its ranks die or stand.
     alarm.step = incident.step.Next();
-    alarm.seconds =
-        ToUnixSeconds(incident.detected) - ToUnixSeconds(result.wall_start);
+    // Stored to the millisecond below: rounded up, or a crash would be found
+    // before it was.
+    alarm.seconds = ToUnixSeconds(incident.detected) -
+                    ToUnixSeconds(result.wall_start) + 0.001;
     // What the default policy answers with a restart.
     alarm.advice =
         EndsAttempt(incident.kind) ? Advice::kReplaceNode : Advice::kReport;
