@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -10,6 +11,7 @@
 #include "server/rpc/pending_replies.h"
 #include "server/storage/event_log.h"
 #include "server/storage/history.h"
+#include "server/storage/site_alerts.h"
 #include "steadyrun/v1/operator.pb.h"
 
 namespace steadyrun {
@@ -21,7 +23,8 @@ struct OperatorBackend {
   History* history = nullptr;
   PendingReplies* replies = nullptr;
   const Clock* clock = nullptr;
-  EventLog* events = nullptr;  // Null: there are none.
+  EventLog* events = nullptr;         // Null: there are none.
+  SiteAlerts* site_alerts = nullptr;  // Null: none are kept.
 };
 
 // The operator's methods, whatever carries them: gRPC and HTTP call this same
@@ -63,9 +66,13 @@ class OperatorApi {
   absl::Status GetServerInfo(const v1::GetServerInfoRequest& request,
                              v1::ServerInfo* reply) const;
 
+  // Kept as evidence for the incidents around them.
+  absl::Status TakeSiteAlerts(const std::vector<SiteAlert>& alerts) const;
+
   const LiveState& Live() const { return *backend_.live; }
 
  private:
+  void AddSiteAlerts(const Incident& incident, v1::Incident* reply) const;
   absl::Status CheckRunIsKnown(const RunId& run) const;
   void Submit(std::function<Event(std::uint64_t)> make_event, Done done);
 
