@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that building, testing and the quickstart need,
 # if any is missing. Needs root (or sudo) only when something is missing.
-#   deploy/install-packages.sh [build] [torch]
+#   deploy/install-packages.sh [build] [torch] [web] [browser]
 set -euo pipefail
 
 build_packages=(
@@ -13,6 +13,8 @@ build_packages=(
   libgmock-dev libbenchmark-dev python3 openssl procps
 )
 torch_packages=(python3-torch python3-numpy)
+web_packages=(nodejs npm)
+browser_packages=(chromium)
 
 wanted=()
 for group in "${@:-build}"; do
@@ -25,8 +27,19 @@ for group in "${@:-build}"; do
       done
       wanted+=("${torch_packages[@]}")
       ;;
+    web)
+      # The user's own node serves where it is new enough and has npm.
+      if command -v npm >/dev/null && node -e \
+        'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' \
+        2>/dev/null; then
+        continue
+      fi
+      wanted+=("${web_packages[@]}")
+      ;;
+    browser) wanted+=("${browser_packages[@]}") ;;
     *)
-      echo "install-packages: unknown group '$group' (build, torch)" >&2
+      echo "install-packages: unknown group '$group' (build, torch, web," \
+        "browser)" >&2
       exit 2
       ;;
   esac

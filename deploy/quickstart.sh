@@ -25,7 +25,7 @@ for argument in "$@"; do
   if [[ "$argument" == --help || "$argument" == -h ]]; then exit 0; fi
 done
 
-"$root/deploy/install-packages.sh" build torch
+"$root/deploy/install-packages.sh" build torch web
 python=$(find_python)
 if [[ -z "$python" ]]; then
   echo "quickstart: needs Python 3.11 or newer (Debian 12 has it)" >&2
