@@ -132,6 +132,7 @@ absl::Status Act(Context& context, const ActionOptions& options) {
   ASSIGN_OR_RETURN(*request.mutable_reason(), Reason(options.reason));
   request.set_step(options.step);
   request.set_node(options.node);
+  request.set_mute_seconds(options.mute_seconds);
   v1::ActionReply reply;
   RETURN_IF_ERROR(
       context.client.Call(&v1::OperatorService::Stub::Act, request, &reply));

@@ -31,9 +31,10 @@ absl::StatusOr<Client> Client::Connect(const ClientOptions& options) {
 }
 
 absl::Status Client::CallWithRetry(
+    std::chrono::seconds timeout,
     const std::function<grpc::Status(grpc::ClientContext*)>& call) {
   using std::chrono::steady_clock;
-  const auto deadline = steady_clock::now() + options_.timeout;
+  const auto deadline = steady_clock::now() + timeout;
   for (;;) {
     grpc::ClientContext context;
     context.set_deadline(

@@ -35,7 +35,15 @@ class Client {
   template <typename Request, typename Reply>
   absl::Status Call(Method<Request, Reply> method, const Request& request,
                     Reply* reply) {
-    return CallWithRetry([&](grpc::ClientContext* context) {
+    return CallFor(options_.timeout, method, request, reply);
+  }
+
+  // For what may take longer than a question.
+  template <typename Request, typename Reply>
+  absl::Status CallFor(std::chrono::seconds timeout,
+                       Method<Request, Reply> method, const Request& request,
+                       Reply* reply) {
+    return CallWithRetry(timeout, [&](grpc::ClientContext* context) {
       return (stub_.get()->*method)(context, request, reply);
     });
   }
@@ -45,6 +53,7 @@ class Client {
  private:
   explicit Client(ClientOptions options) : options_(std::move(options)) {}
   absl::Status CallWithRetry(
+      std::chrono::seconds timeout,
       const std::function<grpc::Status(grpc::ClientContext*)>& call);
 
   ClientOptions options_;

@@ -39,6 +39,7 @@ struct ActionOptions {
   std::string request_id;  // Empty: a fresh one.
   std::int64_t step = -1;
   std::string node;
+  std::int64_t mute_seconds = 0;
   bool wait = false;  // Until it has taken effect.
 };
 absl::Status Act(Context& context, const ActionOptions& options);
@@ -51,5 +52,27 @@ struct LaunchOptions {
   bool follow = false;  // Print progress until the run ends.
 };
 absl::Status Launch(Context& context, LaunchOptions options);
+
+struct BacktestOptions {
+  std::string steps_file;  // A recording, or:
+  std::string run;         // a run of the server.
+  std::string labels_file;
+  std::string policy_file;
+  std::int64_t from_attempt = 0;
+};
+// A recording through the detectors. Asks no server.
+absl::Status BacktestFile(Output output, const BacktestOptions& options);
+
+// Another policy over the history of a run that the server has stored.
+absl::Status BacktestRun(Context& context, const BacktestOptions& options);
+
+struct ParseOptions {
+  std::string file;
+  std::string format;  // Of a log; empty: found.
+  bool explain = false;
+  bool all = false;  // Explain lines without a match too.
+};
+// A recording as CSV that BacktestFile reads. Asks no server.
+absl::Status Parse(Output output, const ParseOptions& options);
 
 }  // namespace steadyrun::cli

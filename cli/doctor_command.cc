@@ -100,6 +100,18 @@ void CheckServer(Context& context, std::vector<Check>& checks) {
     queue.fix = "the server was overloaded; agents resend what was refused";
   }
   checks.push_back(queue);
+  for (const v1::NotificationSink& sink : info.notifications()) {
+    Check check{"notify " + sink.sink(), Verdict::kOk,
+                fmt::format("{} delivered since start", sink.delivered()), ""};
+    if (!sink.error().empty()) {
+      check.verdict = Verdict::kWarning;
+      check.found =
+          fmt::format("{} attempts failed, {} refused: {}", sink.failed(),
+                      sink.dropped(), Printable(sink.error()));
+      check.fix = "see [notify] in server.toml; what is due is tried again";
+    }
+    checks.push_back(std::move(check));
+  }
   v1::ListNodesReply nodes;
   if (!context.client
            .Call(&v1::OperatorService::Stub::ListNodes, v1::ListNodesRequest(),

@@ -12,6 +12,7 @@
 #include "base/version.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/fleet_command.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace steadyrun::cli {
@@ -51,6 +52,9 @@ class CommandLine {
     AddQuestions();
     AddActions();
     AddLaunch();
+    AddFleet();
+    AddDemo();
+    AddReplay();
   }
 
   CLI::App& app() { return app_; }
@@ -156,6 +160,16 @@ class CommandLine {
               v1::ACTION_RELEASE)
         ->add_option("NODE", action_.node, "node")
         ->required();
+    AddAction("mute", "no notifications of a run for a while", v1::ACTION_MUTE);
+    auto* mute = app_.get_subcommand("mute");
+    mute->add_option("RUN", action_.run, "run")->required();
+    mute->add_option("--for", action_.mute_seconds, "such as 2h or 30m")
+        ->required()
+        ->transform(CLI::AsNumberWithUnit(
+            std::map<std::string, std::int64_t>{
+                {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}},
+            CLI::AsNumberWithUnit::UNIT_REQUIRED));
+    AddRunAction("unmute", "notifications of a run again", v1::ACTION_UNMUTE);
   }
 
   void AddLaunch() {
@@ -202,6 +216,109 @@ class CommandLine {
     run->positionals_at_end();
   }
 
+  void AddFleet() {
+    auto* fleet =
+        Add("fleet", "a simulated fleet with ground truth, judged",
+            [this](Context&) { return RunFleet(fleet_, parsed_.client); });
+    fleet->add_option("--ranks", fleet_.ranks, "simulated ranks")
+        ->check(CLI::Range(8, 1'000'000))
+        ->capture_default_str();
+    fleet->add_option("--steps", fleet_.steps, "steps of the run")
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
+        ->capture_default_str();
+    fleet->add_option("--seed", fleet_.seed, "equal seeds, equal runs")
+        ->capture_default_str();
+    fleet
+        ->add_option("--profile", fleet_.profile,
+                     "default, healthy, or a TOML file (docs/fleet.md)")
+        ->capture_default_str();
+    auto* server = fleet->add_option(
+        "--server", fleet_.server,
+        "over the real protocol, at this server; without: in process");
+    fleet
+        ->add_flag("--in-process", fleet_.in_process,
+                   "with the detectors alone, on simulated time")
+        ->excludes(server);
+    fleet
+        ->add_option("--speed", fleet_.speed,
+                     "with --server: times as fast as the profile")
+        ->check(CLI::Range(0.001, 10'000.0))
+        ->capture_default_str();
+    fleet->add_option("--run", fleet_.run, "name of the run")
+        ->capture_default_str();
+    fleet->add_option("--out", fleet_.out,
+                      "directory for truth.csv and findings.csv");
+    fleet->add_flag("--json", fleet_.json, "print JSON");
+  }
+
+  void AddDemo() {
+    auto* demo = Add("demo", "a simulated cluster with faults, to look at",
+                     [this](Context&) { return RunDemo(demo_); });
+    demo->add_option("--ranks", demo_.ranks, "simulated ranks")
+        ->check(CLI::Range(32, 100'000))
+        ->capture_default_str();
+    demo->add_option("--speed", demo_.speed,
+                     "times as fast as steps of 10 s; default by size")
+        ->check(CLI::Range(0.1, 1000.0));
+    demo->add_option("--seed", demo_.seed, "equal seeds, equal culprits")
+        ->capture_default_str();
+    demo->add_option("--port", demo_.port, "of the dashboard; default: free")
+        ->check(CLI::Range(0, 65535));
+    demo->add_option("--fault", demo_.fault, "only this kind, once");
+    demo->add_option("--exit-after", demo_.exit_after, "end after seconds")
+        ->check(CLI::NonNegativeNumber);
+    demo->add_option("--server-binary", demo_.server_binary,
+                     "steadyrun-server; default: beside this program")
+        ->check(CLI::ExistingFile);
+  }
+
+  void AddReplay() {
+    auto* backtest = Add(
+        "backtest",
+        "what the detectors and a policy would have said of a recorded run\n"
+        "Exit codes: 0 replayed, whatever was found; 1 a file, run or policy "
+        "is "
+        "wrong; 2 wrong usage; 3 no server (with --run).",
+        [this](Context& context) {
+          if (json_) context.output = Output::kJson;
+          return backtest_.run.empty() ? BacktestFile(context.output, backtest_)
+                                       : BacktestRun(context, backtest_);
+        });
+    auto* source = backtest->add_option_group("recording");
+    auto* steps = source->add_option(
+        "--steps", backtest_.steps_file,
+        "CSV with a column 'step', TensorBoard event file, "
+        "trainer_state.json, or a log; told apart by itself");
+    auto* run = source->add_option(
+        "--run", backtest_.run,
+        "a run of the server: what --policy would have done over its history");
+    source->require_option(1);
+    backtest
+        ->add_option("--labels", backtest_.labels_file,
+                     "CSV start_step,end_step,kind: print the score")
+        ->needs(steps);
+    backtest
+        ->add_option("--from-attempt", backtest_.from_attempt,
+                     "leave out the attempts before this one")
+        ->check(CLI::NonNegativeNumber)
+        ->needs(run);
+    backtest->add_option("--policy", backtest_.policy_file,
+                         "policy file (TOML); the default policy without");
+    backtest->add_flag("--json", json_, "the same as -o json");
+    auto* parse =
+        Add("parse", "a recording as CSV that backtest reads",
+            [this](Context& context) { return Parse(context.output, parse_); });
+    parse->add_option("FILE", parse_.file, "recording")->required();
+    parse->add_flag("--explain", parse_.explain,
+                    "print what matched, line by line, instead");
+    parse->add_flag("--all", parse_.all,
+                    "with --explain: lines that did not match, too");
+    parse->add_option(
+        "--format", parse_.format,
+        "read it as this log format: megatron, mindformers, "
+        "verl, deepspeed, hf, olmo, mlperf, nanogpt, llmc, jsonl");
+  }
+
   Parsed& parsed_;
   CLI::App app_{
       "Steadyrun keeps large training runs on course.\n"
@@ -215,6 +332,8 @@ class CommandLine {
   int limit_ = 100;
   ActionOptions action_;
   LaunchOptions launch_;
+  BacktestOptions backtest_;
+  ParseOptions parse_;
   std::string name_;
   int nodes_ = 1;
   int ranks_per_node_ = 1;
@@ -223,6 +342,8 @@ class CommandLine {
   std::string working_dir_;
   std::string log_format_;
   std::vector<std::string> command_;
+  FleetOptions fleet_;
+  DemoOptions demo_;
 };
 
 // CLI11 only says that a subcommand is required when one is mistyped.

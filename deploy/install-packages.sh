@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that building, testing and the quickstart need,
 # if any is missing. Needs root (or sudo) only when something is missing.
-#   deploy/install-packages.sh [build] [torch] [web] [browser]
+#   deploy/install-packages.sh [build] [torch] [web] [browser] [monitoring]
 set -euo pipefail
 
 build_packages=(
@@ -13,8 +13,17 @@ build_packages=(
   libgmock-dev libbenchmark-dev python3 openssl procps
 )
 torch_packages=(python3-torch python3-numpy)
-web_packages=(nodejs npm)
-browser_packages=(chromium)
+# The real receivers of metrics, alerts and events, for the tests.
+monitoring_packages=(
+  prometheus prometheus-alertmanager python3-grpcio python3-protobuf
+  python3-yaml curl
+)
+
+# Whether the machine's own node and npm can build the dashboard.
+has_node() {
+  command -v npm >/dev/null &&
+    node -e 'process.exit(process.versions.node.split(".")[0] < 18 ? 1 : 0)' 2>/dev/null
+}
 
 wanted=()
 for group in "${@:-build}"; do
@@ -27,19 +36,12 @@ for group in "${@:-build}"; do
       done
       wanted+=("${torch_packages[@]}")
       ;;
-    web)
-      # The user's own node serves where it is new enough and has npm.
-      if command -v npm >/dev/null && node -e \
-        'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' \
-        2>/dev/null; then
-        continue
-      fi
-      wanted+=("${web_packages[@]}")
-      ;;
-    browser) wanted+=("${browser_packages[@]}") ;;
+    web) if ! has_node; then wanted+=(nodejs npm); fi ;;
+    browser) wanted+=(chromium) ;;
+    monitoring) wanted+=("${monitoring_packages[@]}") ;;
     *)
-      echo "install-packages: unknown group '$group' (build, torch, web," \
-        "browser)" >&2
+      echo "install-packages: unknown group '$group' (build, torch," \
+        "web, browser, monitoring)" >&2
       exit 2
       ;;
   esac
@@ -66,6 +68,14 @@ fi
 echo "installing ${#missing[@]} Debian packages: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 apt=(apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+# Packages of services start them; the tests run their own. Debian asks this
+# program first.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+  trap '"${as_root[@]}" rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' |
+    "${as_root[@]}" install -m 755 /dev/stdin "$policy"
+fi
 "${as_root[@]}" "${apt[@]}" update -qq
 "${as_root[@]}" "${apt[@]}" install -y -qq --no-install-recommends \
   "${missing[@]}" >/dev/null

@@ -36,7 +36,7 @@ export CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_NOHASHDIR=1
 export CCACHE_BASEDIR=$PWD
 
 section "packages"
-deploy/install-packages.sh build torch web browser
+deploy/install-packages.sh build torch web browser monitoring
 
 section "format"
 git ls-files '*.h' '*.cc' | xargs clang-format --dry-run -Werror

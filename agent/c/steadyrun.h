@@ -82,13 +82,15 @@ struct srun_due {
 
 struct srun_run {
   /* Read these. */
-  int is_active;              /* An agent's recorder is written. */
-  int64_t resume_step;        /* Last step in the checkpoint; -1: none. */
-  const char* resume_path;    /* This rank's part of it; "" none. */
-  const char* checkpoint_dir; /* Of this attempt; "" none. */
-  int64_t attempt;            /* From 1; 0 no agent. */
-  int64_t target_steps;       /* 0 unknown. */
-  uint64_t errors;            /* Calls that could not be carried out. */
+  int is_active;               /* An agent's recorder is written. */
+  int64_t resume_step;         /* Last step in the checkpoint; -1: none. */
+  const char* resume_path;     /* This rank's part of it; "" none. */
+  const char* checkpoint_dir;  /* Of this attempt; "" none. */
+  int64_t attempt;             /* From 1; 0 no agent. */
+  int64_t target_steps;        /* 0 unknown. */
+  const char* skip;            /* For srun_data(); "" nothing. */
+  double learning_rate_factor; /* Multiply the learning rate by it. */
+  uint64_t errors;             /* Calls that could not be carried out. */
 
   /* The library's own. */
   unsigned char* map;
@@ -222,6 +224,9 @@ static inline int srun_init(struct srun_run* run) {
   run->checkpoint_dir = srun_text(SRUN_ENV_CHECKPOINT_DIR);
   run->attempt = srun_number(SRUN_ENV_ATTEMPT, 0);
   run->target_steps = srun_number(SRUN_ENV_TARGET_STEPS, 0);
+  run->skip = srun_text(SRUN_ENV_SKIP);
+  run->learning_rate_factor = atof(srun_text(SRUN_ENV_LEARNING_RATE_FACTOR));
+  if (!(run->learning_rate_factor > 0)) run->learning_rate_factor = 1;
   const char* path = srun_text(SRUN_ENV_RECORDER);
   if (!*path) return 0;
   if (srun_map(run, path)) {
@@ -230,6 +235,23 @@ static inline int srun_init(struct srun_run* run) {
     ++run->errors;
   }
   return run->is_active;
+}
+
+/* The number of the data to use at `step`: the step itself, or as many further
+ * on as rollbacks have asked to leave out before it. */
+static inline int64_t srun_data(const struct srun_run* run, int64_t step) {
+  const char* text = run->skip == NULL ? "" : run->skip;
+  while (*text) {
+    char* end = NULL;
+    const int64_t first = (int64_t)strtoll(text, &end, 10);
+    if (*end != '-') break;
+    const int64_t last = (int64_t)strtoll(end + 1, &end, 10);
+    if (last < first) break;
+    if (step >= first) step += last - first + 1;
+    if (*end != ',') break;
+    text = end + 1;
+  }
+  return step;
 }
 
 /* Index of a named metric, entered at its first use; look it up once.

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <limits>
 #include <optional>
 
 #include "agent/logs/megatron_line.h"
@@ -46,16 +45,6 @@ std::optional<double> AsDouble(std::optional<std::int64_t> count) {
   return static_cast<double>(*count);
 }
 
-// What the line means, as values of the step: with loss scaling a skipped
-// iteration overflows on purpose, so its gradient says nothing; an iteration
-// counted as NaN has its loss left out by Megatron.
-void Interpret(MegatronLine* line) {
-  if (line->skipped_iterations.value_or(0) > 0) line->grad_norm.reset();
-  if (line->nan_iterations.value_or(0) > 0 && !line->loss) {
-    line->loss = std::numeric_limits<double>::quiet_NaN();
-  }
-}
-
 }  // namespace
 
 LogStepReader::LogStepReader(RunId run, AttemptId attempt, Rank rank,
@@ -81,7 +70,7 @@ std::vector<Event> LogStepReader::Read(const std::vector<LogLine>& lines,
   for (const LogLine& line : lines) {
     auto parsed = ParseMegatronLine(line.text);
     if (!parsed) continue;
-    Interpret(&*parsed);
+    InterpretMegatronLine(&*parsed);
     StepBlock block;
     block.run = run_;
     block.attempt = attempt_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <string>
 
 namespace steadyrun::agent {
@@ -111,6 +112,13 @@ std::optional<MegatronLine> ParseMegatronLine(std::string_view line) {
     return std::nullopt;
   }
   return result;
+}
+
+void InterpretMegatronLine(MegatronLine* line) {
+  if (line->skipped_iterations.value_or(0) > 0) line->grad_norm.reset();
+  if (line->nan_iterations.value_or(0) > 0 && !line->loss) {
+    line->loss = std::numeric_limits<double>::quiet_NaN();
+  }
 }
 
 }  // namespace steadyrun::agent

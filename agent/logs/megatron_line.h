@@ -29,4 +29,9 @@ struct MegatronLine {
 // Absent if the line is not an iteration line. Linear in the line's length.
 std::optional<MegatronLine> ParseMegatronLine(std::string_view line);
 
+// What the line means, as values of the step: with loss scaling a skipped
+// iteration overflows on purpose, so its gradient says nothing; an iteration
+// counted as NaN has its loss left out by Megatron.
+void InterpretMegatronLine(MegatronLine* line);
+
 }  // namespace steadyrun::agent

@@ -20,6 +20,10 @@
 #define SRUN_ENV_RESUME_STEP "STEADYRUN_RESUME_STEP"
 /* This rank's part of that checkpoint; empty: start from the beginning. */
 #define SRUN_ENV_RESUME_PATH "STEADYRUN_RESUME_PATH"
+/* "a-b,c-d": numbers of the data left out after rollbacks, ascending. */
+#define SRUN_ENV_SKIP "STEADYRUN_SKIP"
+/* The trainer multiplies its learning rate by it; unset: 1. */
+#define SRUN_ENV_LEARNING_RATE_FACTOR "STEADYRUN_LEARNING_RATE_FACTOR"
 #define SRUN_ENV_TARGET_STEPS "STEADYRUN_TARGET_STEPS" /* 0: unknown. */
 
 /* With run and attempt these mark every process of a rank, so that the agent

@@ -9,7 +9,9 @@
 
 namespace steadyrun::agent {
 
-LinkInbox::LinkInbox() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+LinkInbox::LinkInbox(std::size_t max_messages)
+    : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      max_messages_(max_messages) {
   SR_CHECK(fd_ >= 0);
 }
 
@@ -19,7 +21,7 @@ bool LinkInbox::Push(std::uint64_t stream, LinkEvent event) {
   {
     absl::MutexLock lock(&mutex_);
     if (std::holds_alternative<LinkMessage>(event)) {
-      if (messages_ >= kMaxMessages) return false;
+      if (messages_ >= max_messages_) return false;
       ++messages_;
     }
     items_.push_back({stream, std::move(event)});

@@ -33,7 +33,11 @@ using LinkEvent = std::variant<LinkMessage, LinkWritten, LinkClosed>;
 // is readable when it is not empty. Thread-safe.
 class LinkInbox {
  public:
-  LinkInbox();
+  // A server that sends more to one agent in one turn of its loop is out of
+  // its mind.
+  static constexpr std::size_t kMaxMessages = 256;
+  // `max_messages`: more where many streams share it.
+  explicit LinkInbox(std::size_t max_messages = kMaxMessages);
   ~LinkInbox();
   LinkInbox(const LinkInbox&) = delete;
   LinkInbox& operator=(const LinkInbox&) = delete;
@@ -49,10 +53,8 @@ class LinkInbox {
   int fd() const { return fd_; }
 
  private:
-  // A server that sends more in one turn of the loop is out of its mind.
-  static constexpr std::size_t kMaxMessages = 256;
-
   const int fd_;
+  const std::size_t max_messages_;
   absl::Mutex mutex_;
   std::deque<Item> items_ ABSL_GUARDED_BY(mutex_);
   std::size_t messages_ ABSL_GUARDED_BY(mutex_) = 0;

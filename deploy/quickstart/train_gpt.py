@@ -248,14 +248,16 @@ def restore(path, rank, world_size, model, optimizer):
 class Faults:
     """Faults asked for by files in $STEADYRUN_QUICKSTART_FAULTS.
 
-    <kind>.rank<R>.step<S> is done once, at the first step >= S, and renamed
-    before; <kind>.rank<R>.step<S>.repeat is done at step S, each time.
+    <kind>.rank<R>.step<S>.<N> is done once, at the first step >= S, and renamed
+    before; several that differ in N alone are done in as many attempts.
+    <kind>.rank<R>.step<S>.repeat is done at step S, each time.
     Kinds: nan_loss, exit_rank.
     """
 
     def __init__(self, rank):
         self.folder = os.environ.get("STEADYRUN_QUICKSTART_FAULTS", "")
         self.rank = rank
+        self._taken = set()  # (kind, step) in this process's life.
 
     def due(self, step):
         if not self.folder:
@@ -264,7 +266,7 @@ class Faults:
             names = os.listdir(self.folder)
         except OSError:
             return ()
-        return [kind for name in names for kind in self._take(name, step)]
+        return [kind for name in sorted(names) for kind in self._take(name, step)]
 
     def _take(self, name, step):
         parts = name.split(".")
@@ -276,12 +278,13 @@ class Faults:
         if parts[3:] == ["repeat"]:
             if step == at:
                 yield parts[0]
-        elif step >= at:
+        elif step >= at and (parts[0], at) not in self._taken:
             path = os.path.join(self.folder, name)
             try:
                 os.rename(path, path + ".done")
             except OSError:
                 return
+            self._taken.add((parts[0], at))
             yield parts[0]
 
 
@@ -374,7 +377,8 @@ class Trainer:
         options = self.options
         with run.phase("data"):
             tokens, targets = batch_at(
-                self.training_text, options.seed, step, self.rank,
+                self.training_text, options.seed, run.resume.data(step),
+                self.rank,
                 options.batch, options.context,
             )
             if options.step_seconds:
@@ -393,7 +397,8 @@ class Trainer:
         with run.phase("optimizer"):
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, options)
+                group["lr"] = (learning_rate_at(step, options)
+                               * run.resume.learning_rate_factor)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
         seconds = time.monotonic() - began - self.mean.seconds

@@ -12,8 +12,10 @@
 #include "server/app/service_state.h"
 #include "server/engine/engine.h"
 #include "server/metrics/server_metrics.h"
+#include "server/notify/notifier.h"
 #include "server/notify/pager.h"
 #include "server/rpc/agent_service.h"
+#include "server/rpc/event_watch.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/operator_api.h"
 #include "server/rpc/operator_service.h"
@@ -33,6 +35,10 @@ constexpr Duration kReplyDeadline = std::chrono::seconds(10);
 constexpr Duration kDiskRetry = std::chrono::seconds(1);
 // The engine ticks every 100 ms; a commit on a slow disk may take seconds.
 constexpr Duration kUnhealthyTickAge = std::chrono::seconds(20);
+// An engine that has not looked for so long does not count as watching.
+constexpr Duration kBlindTickAge = std::chrono::seconds(5);
+// In a run's environment: "1" or any word but "0" and "false".
+constexpr char kPagingMark[] = "STEADYRUN_PAGE";
 
 bool IsWorthWaiting(const absl::Status& status) {
   return absl::IsResourceExhausted(status) || absl::IsUnavailable(status);
@@ -62,6 +68,8 @@ class App::Impl {
   absl::Status OpenStore();
   absl::Status OpenStoreWhenPossible(const WaitOrStop& wait_or_stop);
   void MakeLoop();
+  void MakeNotifier();
+  bool IsPaged(const RunId& run) const;
   void MakeAdapters();
   absl::Status Listen();
 
@@ -77,6 +85,8 @@ class App::Impl {
   std::unique_ptr<SessionRegistry> sessions_;
   std::unique_ptr<PendingReplies> replies_;
   std::unique_ptr<Pager> pager_;
+  std::unique_ptr<Notifier> notifier_;
+  std::unique_ptr<EventWatch> watch_;
   std::unique_ptr<AgentEndpoint> agents_;
   std::unique_ptr<ServerMetrics> metrics_;
   std::unique_ptr<OperatorApi> api_;
@@ -131,10 +141,49 @@ void App::Impl::MakeLoop() {
                       clock_->WallNow());
 }
 
+bool App::Impl::IsPaged(const RunId& run) const {
+  const auto state = store_->history().Run(run);
+  if (!state.ok()) return true;  // Rather once too often than not at all.
+  const auto mark = state->spec.environment.find(kPagingMark);
+  return mark != state->spec.environment.end() && !mark->second.empty() &&
+         mark->second != "0" && mark->second != "false";
+}
+
+void App::Impl::MakeNotifier() {
+  NotifierBackend backend;
+  backend.store = &store_->notices();
+  backend.clock = clock_;
+  backend.is_paged = [this](const RunId& run) { return IsPaged(run); };
+  backend.can_observe = [this] {
+    const EngineLoopStatus status = loop_->Status();
+    return status.storage_ok && status.tick_age < kBlindTickAge;
+  };
+  backend.halted = [this] {
+    std::vector<HaltedRun> halted;
+    for (const RunView& run : loop_->View()->runs) {
+      if (run.state.phase != RunPhase::kHalted) continue;
+      halted.push_back({run.state.spec.run, run.state.phase_since.wall,
+                        run.state.phase_reason});
+    }
+    return halted;
+  };
+  notifier_ = std::make_unique<Notifier>(config_.notifier, std::move(backend));
+  state_->SetNotifications([this] {
+    std::vector<NotificationStatus> all;
+    for (Notifier::SinkStatus& one : notifier_->Status()) {
+      all.push_back({std::move(one.sink), one.delivered, one.failed,
+                     one.dropped, std::move(one.error)});
+    }
+    return all;
+  });
+}
+
 void App::Impl::MakeAdapters() {
   sessions_ = std::make_unique<SessionRegistry>(loop_.get(), clock_);
   replies_ = std::make_unique<PendingReplies>(clock_, kReplyDeadline);
   pager_ = std::make_unique<Pager>(config_.pager);
+  MakeNotifier();
+  watch_ = std::make_unique<EventWatch>(&store_->events());
   agents_ = std::make_unique<AgentEndpoint>(
       AgentServiceBackend{loop_.get(), sessions_.get(), &tokens_, clock_});
   ServerMetrics::Sources sources;
@@ -146,16 +195,22 @@ void App::Impl::MakeAdapters() {
   metrics_->Seed(snapshot_);
   events_ = std::make_unique<EventHub>();
   feed_ = std::make_unique<LiveFeed>(state_.get(), events_.get());
-  router_.SetTargets({sessions_.get(), replies_.get(), pager_.get(),
-                      metrics_.get(), feed_.get()});
+  router_.SetTargets({.sessions = sessions_.get(),
+                      .replies = replies_.get(),
+                      .pager = pager_.get(),
+                      .metrics = metrics_.get(),
+                      .feed = feed_.get(),
+                      .notifier = notifier_.get(),
+                      .events = watch_.get()});
   OperatorBackend backend;
   backend.sink = loop_.get();
   backend.live = state_.get();
   backend.history = &store_->history();
+  backend.events = &store_->events();
   backend.replies = replies_.get();
   backend.clock = clock_;
   api_ = std::make_unique<OperatorApi>(std::move(backend));
-  operators_ = MakeOperatorService(api_.get(), &tokens_);
+  operators_ = MakeOperatorService(api_.get(), &tokens_, watch_.get());
   ApiFrontendOptions options;
   options.allowed_hosts = config_.allowed_hosts;
   options.is_secure = config_.tls.IsEnabled();
@@ -212,6 +267,7 @@ void App::Impl::Stop() {
   if (sessions_ != nullptr) {
     sessions_->CloseAll(absl::UnavailableError("the server is stopping"));
   }
+  if (watch_ != nullptr) watch_->Close();
   if (http_ != nullptr) http_->Stop();
   if (grpc_ != nullptr) grpc_->Stop();
   if (loop_ != nullptr) loop_->Stop();

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "base/version.h"
+#include "server/app/notify_config.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace steadyrun {
@@ -126,6 +127,7 @@ absl::Status ReadConfigFile(std::string_view text, const std::string& file,
   reader.ReadInt32("retention.days", &config->keep_days, kDays);
   reader.ReadTextList("page.command", &config->pager.command, 64);
   reader.ReadText("page.webhook", &config->pager.webhook_url);
+  ReadNotifier(&reader, &config->notifier);
   return reader.Finish();
 }
 

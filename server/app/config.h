@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/logging.h"
+#include "server/notify/notifier.h"
 #include "server/notify/pager.h"
 #include "server/rpc/credentials.h"
 
@@ -32,6 +33,7 @@ struct ServerConfig {
   std::int32_t keep_days = 90;
 
   PagerOptions pager;
+  NotifierOptions notifier;
 };
 
 // What the command line asks for.

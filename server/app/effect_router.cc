@@ -1,14 +1,30 @@
 #include "server/app/effect_router.h"
 
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 #include <variant>
 
 namespace steadyrun {
+namespace {
+
+// What server/storage/event_table.h keeps.
+bool IsEvent(const Change& change) {
+  return std::holds_alternative<Incident>(change) ||
+         std::holds_alternative<Decision>(change) ||
+         std::holds_alternative<Page>(change) ||
+         std::holds_alternative<Mute>(change);
+}
+
+}  // namespace
 
 void EffectRouter::Committed(const Outcome& outcome) {
   targets_.metrics->Observe(outcome);
   targets_.feed->Observe(outcome);
+  if (std::any_of(outcome.changes.begin(), outcome.changes.end(), IsEvent)) {
+    targets_.notifier->Wake();
+    targets_.events->Wake();
+  }
 }
 
 void EffectRouter::Execute(Effect effect) {

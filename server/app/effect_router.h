@@ -2,7 +2,9 @@
 
 #include "server/app/engine_loop.h"
 #include "server/metrics/server_metrics.h"
+#include "server/notify/notifier.h"
 #include "server/notify/pager.h"
+#include "server/rpc/event_watch.h"
 #include "server/rpc/pending_replies.h"
 #include "server/rpc/session_registry.h"
 #include "server/web/live_feed.h"
@@ -19,6 +21,8 @@ class EffectRouter final : public EffectSink {
     Pager* pager = nullptr;
     ServerMetrics* metrics = nullptr;
     LiveFeed* feed = nullptr;
+    Notifier* notifier = nullptr;
+    EventWatch* events = nullptr;
   };
   void SetTargets(const Targets& targets) { targets_ = targets; }
 

@@ -164,6 +164,12 @@ void EngineLoop::Feed(Event event) {
   if (urgency_ == Urgency::kNone) pending_since_ = now.mono;
   pending_at_ = now;
   urgency_ = std::max(urgency_, urgency);
+  for (const Effect& effect : outcome.effects) {
+    // Beside its effect: notifications outlive the process.
+    if (const auto* page = std::get_if<Page>(&effect)) {
+      outcome.changes.push_back(*page);
+    }
+  }
   Append(&pending_.changes, std::move(outcome.changes));
   Append(&pending_.effects, std::move(outcome.effects));
   Append(&pending_.log, std::move(outcome.log));

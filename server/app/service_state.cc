@@ -38,6 +38,7 @@ ServiceStatus ServiceState::Status() const {
   status.queue_capacity = loop.queue_capacity;
   status.queue_refused = loop.queue_refused;
   status.commits = loop.commits;
+  if (notifications_) status.notifications = notifications_();
   absl::MutexLock lock(&mutex_);
   status.grpc_address = grpc_address_;
   status.http_address = http_address_;

@@ -1,8 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "server/app/engine_loop.h"
 #include "server/rpc/backend.h"
@@ -23,6 +26,11 @@ class ServiceState final : public LiveState {
                    WallTime started);
   void SetAddresses(std::string grpc_address, std::string http_address);
 
+  void SetNotifications(
+      std::function<std::vector<NotificationStatus>()> notifications) {
+    notifications_ = std::move(notifications);
+  }
+
   std::shared_ptr<const EngineView> View() const override;
   ServiceStatus Status() const override;
 
@@ -30,6 +38,7 @@ class ServiceState final : public LiveState {
   const EngineLoop* const loop_;
   const History* const history_;
   ServiceStatus fixed_;
+  std::function<std::vector<NotificationStatus>()> notifications_;
   mutable absl::Mutex mutex_;
   std::string grpc_address_ ABSL_GUARDED_BY(mutex_);
   std::string http_address_ ABSL_GUARDED_BY(mutex_);

@@ -8,6 +8,10 @@
 
 #include "base/clock.h"
 #include "proto/messages/messages.h"
+#include "server/detect/curve/options.h"
+#include "server/detect/integrity/options.h"
+#include "server/detect/speed/options.h"
+#include "server/model/parallel_layout.h"
 
 namespace steadyrun {
 
@@ -108,6 +112,12 @@ struct DetectOptions {
   SilenceOptions silence;
   NanOptions nan;
   CheckpointOptions checkpoint;
+  // Of the training; see options.h of their folders.
+  CurveOptions curve;
+  SpeedOptions speed;
+  IntegrityOptions integrity;
+  // [parallel]: which ranks are alike; see server/model/parallel_layout.h.
+  ParallelLayout layout;
   friend bool operator==(const DetectOptions&, const DetectOptions&) = default;
 };
 

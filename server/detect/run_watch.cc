@@ -120,7 +120,10 @@ void RunWatch::ObserveCheck(AttemptId attempt, Step step,
 }
 
 void RunWatch::ObserveCheckpointComplete(AttemptId attempt, Step step,
-                                         Now now) {
+                                         double save_seconds, Now now) {
+  if (attempt == attempt_.attempt) {
+    training_.ObserveSave(step, save_seconds, now, &pending_);
+  }
   std::ranges::move(checkpoint_.ObserveComplete(attempt, step, now.mono),
                     std::back_inserter(pending_.cleared));
 }

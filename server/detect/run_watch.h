@@ -50,6 +50,8 @@ class RunWatch {
   // A new attempt, or the current one after the service's restart.
   void Begin(const WatchedAttempt& attempt, Now now);
   bool IsWatching(AttemptId attempt) const;
+  // After the first Begin() since the service started.
+  void Remember(const CurveHistory& history) { training_.Remember(history); }
 
   // A heartbeat of any node; takes the ranks of the watched attempt.
   void ObserveNode(const NodeState& state, Now now);
@@ -64,7 +66,9 @@ class RunWatch {
   // A check of a shard before resuming from (attempt, step), failed or not.
   void ObserveCheck(AttemptId attempt, Step step, const ShardCheck& check,
                     const NodeId& node, Now now);
-  void ObserveCheckpointComplete(AttemptId attempt, Step step, Now now);
+  // `save_seconds`: of the slowest rank.
+  void ObserveCheckpointComplete(AttemptId attempt, Step step,
+                                 double save_seconds, Now now);
   // The service was late, or could not store: see NodeHearing::Reset.
   void Settle(MonoTime now);
 

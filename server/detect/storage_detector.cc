@@ -8,6 +8,8 @@ namespace steadyrun {
 
 void StorageDetector::Observe(const NodeState& state, Now now,
                               Verdicts* verdicts) {
+  // Nothing new: before the search, which costs O(ranks) at each heartbeat.
+  if (state.spool_full == full_.contains(state.node)) return;
   if (std::ranges::find(attempt_.rank_nodes, state.node) ==
       attempt_.rank_nodes.end()) {
     return;

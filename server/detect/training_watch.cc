@@ -6,10 +6,16 @@
 namespace steadyrun {
 
 TrainingWatch::TrainingWatch(const DetectOptions& options)
-    : nan_(options.nan) {}
+    : nan_(options.nan),
+      curve_(options.curve),
+      speed_(options.speed, options.layout),
+      integrity_(options.integrity, options.layout) {}
 
-void TrainingWatch::Begin(const WatchedAttempt& attempt, Now) {
+void TrainingWatch::Begin(const WatchedAttempt& attempt, Now now) {
   nan_.Begin(attempt);
+  curve_.Begin(attempt, now);
+  speed_.Begin(attempt, now);
+  integrity_.Begin(attempt, now);
 }
 
 void TrainingWatch::ObserveRow(const StepRow& row, Now now,
@@ -21,6 +27,9 @@ void TrainingWatch::ObserveRow(const StepRow& row, Now now,
     nan->rollback.below = nan->step;
     verdicts->findings.push_back(*std::move(nan));
   }
+  curve_.ObserveRow(row, now, verdicts);
+  speed_.ObserveRow(row, now, verdicts);
+  integrity_.ObserveRow(row, now, verdicts);
 }
 
 }  // namespace steadyrun

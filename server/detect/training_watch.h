@@ -13,8 +13,11 @@
 // findings. O(1) state a rank. One thread; pure.
 
 #include "base/clock.h"
+#include "server/detect/curve/curve_watch.h"
+#include "server/detect/integrity/integrity_watch.h"
 #include "server/detect/nan_detector.h"
 #include "server/detect/options.h"
+#include "server/detect/speed/speed_watch.h"
 #include "server/detect/watched_attempt.h"
 #include "server/model/step_row.h"
 
@@ -25,11 +28,20 @@ class TrainingWatch {
   explicit TrainingWatch(const DetectOptions& options);
 
   void Begin(const WatchedAttempt& attempt, Now now);
+  // After Begin(): the malignant events that are known of the run.
+  void Remember(const CurveHistory& history) { curve_.Restore(history); }
   // Appends to `verdicts`.
   void ObserveRow(const StepRow& row, Now now, Verdicts* verdicts);
+  // A checkpoint of the attempt is complete; `seconds`: its slowest rank's.
+  void ObserveSave(Step step, double seconds, Now now, Verdicts* verdicts) {
+    speed_.ObserveSave(step, seconds, now, verdicts);
+  }
 
  private:
   NanDetector nan_;
+  CurveWatch curve_;
+  SpeedWatch speed_;
+  IntegrityWatch integrity_;
 };
 
 }  // namespace steadyrun

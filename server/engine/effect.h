@@ -54,7 +54,9 @@ struct Page {
 using Effect = std::variant<SendCommand, SendWelcome, AckReports, CloseSession,
                             ReplyToOperator, Page>;
 
-// A change of durable state, applied in order in one transaction.
+// A change of durable state. A Page is one as well as an effect: the log and
+// the pager carry it out at once, the outbox keeps it for the notifications.
+// Changes are applied in order, in one transaction.
 struct RequestDone {
   std::string request_id;
   std::string reply;  // As given, so that a repetition gets the same.
@@ -64,9 +66,9 @@ struct RankFailed {  // Kept for `explain`: the raw evidence of an exit.
   NodeId node;
   WallTime at;
 };
-using Change =
-    std::variant<RunState, Incident, Checkpoint, NodeRecord, NodeCursor,
-                 StepRow, Decision, AuditEntry, RequestDone, RankFailed>;
+using Change = std::variant<RunState, Incident, Checkpoint, NodeRecord,
+                            NodeCursor, StepRow, Decision, AuditEntry,
+                            RequestDone, RankFailed, Mute, Page>;
 
 struct Outcome {
   std::vector<Change> changes;

@@ -44,6 +44,8 @@ enum class OperatorAction {
   kStop,
   kQuarantine,
   kRelease,
+  kMute,    // No notifications of the run for `duration`.
+  kUnmute,  // Again at once.
 };
 std::string_view OperatorActionName(OperatorAction action);
 
@@ -66,6 +68,7 @@ struct ActionRequested {
   // since is refused.
   std::optional<AttemptId> seen_attempt;
   std::optional<std::int64_t> seen_incidents;
+  Duration duration{};  // kMute only.
 };
 // At a fixed pace of kTickInterval; drives every deadline.
 struct Ticked {};

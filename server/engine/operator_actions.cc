@@ -54,6 +54,8 @@ Order OrderOf(OperatorAction action) {
     case OperatorAction::kCheckpoint:
     case OperatorAction::kQuarantine:
     case OperatorAction::kRelease:
+    case OperatorAction::kMute:
+    case OperatorAction::kUnmute:
       return Order::kStop;
   }
   return Order::kStop;
@@ -98,6 +100,10 @@ std::string_view OperatorActionName(OperatorAction action) {
       return "quarantine";
     case OperatorAction::kRelease:
       return "release";
+    case OperatorAction::kMute:
+      return "mute";
+    case OperatorAction::kUnmute:
+      return "unmute";
   }
   return "unknown";
 }
@@ -243,6 +249,10 @@ absl::StatusOr<ReplyToOperator> OperatorActions::TryAct(
     return absl::NotFoundError(fmt::format(
         "run {} is unknown; `steadyrun runs` lists them", request.run));
   }
+  if (request.action == OperatorAction::kMute ||
+      request.action == OperatorAction::kUnmute) {
+    return SetMute(request, now, out);
+  }
   RunController& run = *it->second;
   if (absl::Status status = CheckSeen(request, run.State()); !status.ok()) {
     return status;
@@ -276,6 +286,25 @@ absl::StatusOr<ReplyToOperator> OperatorActions::TryAct(
   reply.attempt = run.State().attempt;
   reply.step = run.State().save_step.value_or(kNoStep);
   reply.message = advanced.reason;
+  return reply;
+}
+
+ReplyToOperator OperatorActions::SetMute(const ActionRequested& request,
+                                         Now now, Outcome* out) {
+  const bool is_on = request.action == OperatorAction::kMute;
+  const auto length =
+      std::chrono::duration_cast<std::chrono::milliseconds>(request.duration);
+  out->changes.push_back(Mute{request.run,
+                              now.wall + (is_on ? length : length.zero()),
+                              request.actor, request.reason});
+  ReplyToOperator reply;
+  reply.run = request.run;
+  reply.message =
+      is_on ? fmt::format(
+                  "nobody is notified of run {} for {:.0f} min; the log, the "
+                  "metrics and Alertmanager go on",
+                  request.run, ToSeconds(request.duration) / 60)
+            : fmt::format("notifications of run {} go out again", request.run);
   return reply;
 }
 

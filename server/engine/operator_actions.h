@@ -33,6 +33,8 @@ class OperatorActions {
   absl::StatusOr<ReplyToOperator> TryAct(const ActionRequested& request,
                                          Now now, Outcome* out);
   void ForgetOldRuns();
+  static ReplyToOperator SetMute(const ActionRequested& request, Now now,
+                                 Outcome* out);
   absl::StatusOr<ReplyToOperator> SetQuarantine(const ActionRequested& request,
                                                 bool is_quarantined);
   // True if the request had been carried out: answered again.

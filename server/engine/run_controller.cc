@@ -11,6 +11,7 @@
 #include "server/recovery/phase_change.h"
 #include "server/recovery/save_agreement.h"
 #include "server/recovery/time_ledger.h"
+#include "server/recovery/training_rollback.h"
 
 namespace steadyrun {
 namespace {
@@ -67,6 +68,11 @@ RunController::RunController(RunState state, Policy policy, EngineCore core,
 
 void RunController::RestoreIncident(const Incident& incident, Now now) {
   book_.Restore(incident, now);
+  if (IsTrainingKind(incident.kind) && !EndsAttempt(incident)) {
+    // The trends it was judged by are gone with the service's former life.
+    book_.LeaveTraining(incident.attempt.Next(), now);
+    return;
+  }
   // A step that was not finite stays so; all else may have passed.
   if (incident.kind != IncidentKind::kNan) {
     unconfirmed_.insert(incident.number);
@@ -129,7 +135,12 @@ WatchedAttempt RunController::Watched() const {
 }
 
 void RunController::BeginAttempt(Now now) {
+  book_.LeaveTraining(state_.attempt, now);
+  const bool is_first = watch_.Progress().Attempt().run.empty();
   watch_.Begin(Watched(), now);
+  if (is_first) {
+    watch_.Remember(HistoryOf(state_, policy_.detect.curve.rollback));
+  }
   join_.Begin(state_.spec.run, state_.attempt, state_.spec.WorldSize());
   rebooted_.clear();
   ranks_missing_.clear();
@@ -170,7 +181,7 @@ Advanced RunController::OnOrder(OperatorOrdered order, Now now, Outcome* out) {
   // What the order answers, for the record; an older incident has its own.
   const std::int64_t incident = std::exchange(state_.open_incident, 0);
   for (const Incident* open : book_.Open()) {
-    if (EndsAttempt(open->kind) && open->attempt == state_.attempt) {
+    if (EndsAttempt(*open) && open->attempt == state_.attempt) {
       state_.open_incident = open->number;
       break;
     }

@@ -109,6 +109,7 @@ class RunController {
   void TakeClosed(std::vector<ClosedRow> closed, Now now, Outcome* out);
   void AdvanceSteps(Now now, Outcome* out);
   void AdvanceStepsWithoutSilent(Now now, Outcome* out);
+  Step HealthyUpTo(Step step) const;
   void NoteStep(Step step, Now now, Outcome* out);
   void CheckEnd(Now now, Outcome* out);
 
@@ -117,6 +118,7 @@ class RunController {
   void BookFinding(const Finding& finding, Now now, Outcome* out);
   void RespondToCondition(const Incident& incident, Now now, Outcome* out);
   void Decide(Now now, Outcome* out);
+  std::string WouldDo(const Incident& incident) const;
   void DecideOn(const Incident& incident, Now now, Outcome* out);
   bool MayAct(const Incident& incident, Now now) const;
   bool MayHavePassed(const Incident& incident, Now now) const;

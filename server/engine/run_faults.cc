@@ -10,6 +10,7 @@
 #include "server/policy/allowance.h"
 #include "server/recovery/phase_change.h"
 #include "server/recovery/stop_proof.h"
+#include "server/recovery/training_rollback.h"
 
 namespace steadyrun {
 namespace {
@@ -58,14 +59,16 @@ void RunController::BookFinding(const Finding& finding, Now now, Outcome* out) {
       state_.spec.run, finding.attempt.value, incident->number,
       IncidentKindName(incident->kind), incident->culprit.node,
       incident->culprit.rank.value, incident->step.value, incident->reason));
-  if (!EndsAttempt(incident->kind)) RespondToCondition(*incident, now, out);
+  if (!EndsAttempt(*incident)) RespondToCondition(*incident, now, out);
 }
 
 // Conditions accompany the run: a page or a save at most.
 void RunController::RespondToCondition(const Incident& incident, Now now,
                                        Outcome* out) {
   const KindPolicy& kind = policy_.For(incident.kind);
-  const Remedy remedy = RungOf(kind, 0);
+  const Remedy remedy = IsTrainingKind(incident.kind)
+                            ? RemedyFor(kind, incident.advice)
+                            : RungOf(kind, 0);
   const std::string name(RemedyName(remedy));
   if (kind.mode == Mode::kAct) {
     if (remedy == Remedy::kSave) wants_save_ = true;
@@ -80,11 +83,12 @@ void RunController::RespondToCondition(const Incident& incident, Now now,
   NoteDecision(std::string(ModeName(kind.mode)),
                fmt::format("would have been: {}", name), incident.number, now,
                out);
-  if (kind.mode == Mode::kAdvise) {
-    out->effects.push_back(
-        Page{state_.spec.run, incident.number,
-             fmt::format("run {}: {} Advised: {}", state_.spec.run,
-                         incident.reason, name)});
+  if (kind.mode == Mode::kAdvise && remedy != Remedy::kNone) {
+    const std::string advice =
+        remedy == Remedy::kPage ? "" : fmt::format(" Advised: {}", name);
+    out->effects.push_back(Page{
+        state_.spec.run, incident.number,
+        fmt::format("run {}: {}{}", state_.spec.run, incident.reason, advice)});
   }
 }
 
@@ -93,7 +97,7 @@ void RunController::RespondToCondition(const Incident& incident, Now now,
 void RunController::Decide(Now now, Outcome* out) {
   if (!IsLive(state_.phase) && state_.phase != RunPhase::kStopping) return;
   for (const Incident* open : book_.Open()) {
-    if (!EndsAttempt(open->kind) || open->attempt != state_.attempt) continue;
+    if (!EndsAttempt(*open) || open->attempt != state_.attempt) continue;
     if (unconfirmed_.contains(open->number)) continue;
     const HandledCause cause{open->kind, open->culprit, open->step,
                              open->signature};
@@ -105,10 +109,22 @@ void RunController::Decide(Now now, Outcome* out) {
   }
 }
 
+// What acting would come to, as exactly as is known.
+std::string RunController::WouldDo(const Incident& incident) const {
+  const Remedy remedy = RungOf(policy_.For(incident.kind), 0);
+  if (incident.advice == Advice::kHalt && StopsTheAttempt(remedy)) {
+    return std::string(RemedyName(Remedy::kHalt));
+  }
+  if (incident.advice != Advice::kRollback || remedy != Remedy::kRollback) {
+    return std::string(RemedyName(remedy));
+  }
+  return DescribePlan(incident.rollback, state_, ledger_.All());
+}
+
 void RunController::DecideOn(const Incident& incident, Now now, Outcome* out) {
   const KindPolicy& kind = policy_.For(incident.kind);
   if (kind.mode != Mode::kAct) {
-    const std::string would(RemedyName(RungOf(kind, 0)));
+    const std::string would = WouldDo(incident);
     NoteDecision(std::string(ModeName(kind.mode)),
                  fmt::format("would have been: {}", would), incident.number,
                  now, out);
@@ -135,11 +151,18 @@ void RunController::DecideOn(const Incident& incident, Now now, Outcome* out) {
     return;
   }
   FailureFound found;
-  found.failure = {incident.kind, incident.signature, incident.step};
+  found.failure = {
+      incident.kind, incident.signature,
+      IsTrainingKind(incident.kind) ? incident.onset_step : incident.step};
   found.incident = incident.number;
   found.culprit = incident.culprit;
   found.onset = incident.onset;
   found.reason = incident.reason;
+  if (incident.advice >= Advice::kRollback &&
+      incident.rollback.below != kNoStep) {
+    found.plan = incident.rollback;
+  }
+  found.must_halt = incident.advice == Advice::kHalt;
   const Advanced advanced = Apply(found, now, out);
   for (const Intent& intent : advanced.intents) {
     const auto* decided = std::get_if<Decided>(&intent);
@@ -251,7 +274,7 @@ void RunController::BookFinalCause(Now now, Outcome* out) {
   }
   const AttemptId stopped = watch_.Progress().Attempt().attempt;
   for (const Incident* open : book_.Open()) {
-    if (!EndsAttempt(open->kind) || open->attempt != stopped) continue;
+    if (!EndsAttempt(*open) || open->attempt != stopped) continue;
     Blame(*open, now);
     // The stop has answered those that became known, or known better, in it.
     handled_[open->number] = {open->kind, open->culprit, open->step,

@@ -152,12 +152,26 @@ void RunController::AdvanceStepsWithoutSilent(Now now, Outcome* out) {
   NoteStep(Step{reached}, now, out);
 }
 
+// A loss that may be about to diverge makes no checkpoint trusted.
+Step RunController::HealthyUpTo(Step step) const {
+  for (const Incident* open : book_.Open()) {
+    if (!IsTrainingKind(open->kind) || open->attempt != state_.attempt ||
+        open->severity == Severity::kInfo || open->culprit.rank != kNoRank) {
+      continue;
+    }
+    if (open->onset_step != kNoStep && open->onset_step <= step) {
+      step = Step{open->onset_step.value - 1};
+    }
+  }
+  return step;
+}
+
 void RunController::NoteStep(Step step, Now now, Outcome* out) {
   if (step <= state_.attempt_step) return;
   Apply(StepCompleted{step}, now, out);
   is_soft_dirty_ = true;
-  ledger_.Trust(state_.attempt, state_.resume_attempt, state_.resume_step, step,
-                policy_.save.trust_steps);
+  ledger_.Trust(state_.attempt, state_.resume_attempt, state_.resume_step,
+                HealthyUpTo(step), policy_.save.trust_steps);
   if (!unconfirmed_.empty()) {
     for (const IncidentKind kind :
          {IncidentKind::kHang, IncidentKind::kNodeLost,
@@ -212,6 +226,7 @@ RunController::Taken RunController::OnExited(const NodeEntry& node,
 
 RunController::Taken RunController::OnFinished(const RankFinished& finished) {
   if (!IsCurrent(finished.attempt)) return Taken::kStale;
+  join_.NoteRankStep(finished.rank, finished.step);
   watch_.ObserveFinished(finished);
   state_.finished[finished.rank.value] = finished.parameters_sha256;
   is_dirty_ = true;
@@ -220,6 +235,8 @@ RunController::Taken RunController::OnFinished(const RankFinished& finished) {
 
 void RunController::CheckEnd(Now now, Outcome* out) {
   if (!IsLive(state_.phase) || !watch_.Crash().AllEndedWell()) return;
+  // Steps told by now may still wait for their rows to close.
+  AdvanceSteps(now, out);
   const std::int64_t last = state_.spec.target_steps - 1;
   const bool is_at_end =
       state_.spec.target_steps > 0 && NewestStep().value >= last;
@@ -257,7 +274,8 @@ RunController::Taken RunController::OnShard(const NodeEntry& node,
 
 void RunController::OnCheckpointVerified(const Checkpoint& checkpoint, Now now,
                                          Outcome* out) {
-  watch_.ObserveCheckpointComplete(checkpoint.attempt, checkpoint.step, now);
+  watch_.ObserveCheckpointComplete(checkpoint.attempt, checkpoint.step,
+                                   checkpoint.save_seconds, now);
   for (const IncidentKind kind :
        {IncidentKind::kCheckpointBad, IncidentKind::kCheckpointOverdue}) {
     ClearUnconfirmed(kind, "",

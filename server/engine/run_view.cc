@@ -31,6 +31,7 @@ RunView RunController::View(Now now) const {
   }
   if (IsLive(state_.phase)) {
     view.progress_age = now.mono - watch_.Progress().LastAdvance();
+    view.progress_deadline = watch_.Hang().DeadlineNow(watch_.Progress());
   }
   const CheckpointChoice choice = SelectCheckpoint(
       ledger_.All(), state_.rollback_below, state_.rollback_to);

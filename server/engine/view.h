@@ -19,6 +19,8 @@ struct RunView {
   double tokens_per_second = 0;
   std::int32_t ranks_alive = 0;
   Duration progress_age{};  // Since any rank advanced.
+  // Longest such time that is normal now; 0 while nothing is expected.
+  Duration progress_deadline{};
   std::int32_t open_incidents = 0;
   Step checkpoint_step = kNoStep;  // Newest that a restart would use.
   std::int32_t restarts_left = 0;

@@ -94,14 +94,19 @@ IncidentBook::Entry* IncidentBook::Newest() {
 
 Booked IncidentBook::Observe(const Finding& finding, Now now) {
   if (finding.run != run_) return {};
+  // One that ends the attempt before one that only accompanies it: a lost node
+  // explains the crash of its peers, and the silence of its agent ends with it.
   const auto find = [&](Relation relation) -> Entry* {
+    Entry* condition = nullptr;
     for (auto& [number, entry] : entries_) {
-      if (entry.incident.state == IncidentState::kOpen &&
-          Relate(CauseOf(entry), finding) == relation) {
-        return &entry;
+      if (entry.incident.state != IncidentState::kOpen ||
+          Relate(CauseOf(entry), finding) != relation) {
+        continue;
       }
+      if (EndsAttempt(entry.incident)) return &entry;
+      if (condition == nullptr) condition = &entry;
     }
-    return nullptr;
+    return condition;
   };
   Booked booked;
   if (Entry* same = find(Relation::kSameCause)) {
@@ -129,6 +134,12 @@ void IncidentBook::TakeClaim(Entry& entry, const Finding& finding) {
   incident.step = finding.step;
   incident.reason = finding.reason;
   incident.signature = finding.signature;
+  incident.detector = finding.detector;
+  incident.onset_step = finding.onset_step;
+  // Of other kinds the kind itself says what ends an attempt.
+  incident.advice =
+      IsTrainingKind(finding.kind) ? finding.advice : Advice::kReport;
+  incident.rollback = finding.rollback;
   entry.is_provisional = finding.is_provisional;
   entry.is_victim = finding.is_victim;
   entry.is_independent = finding.is_independent;
@@ -158,7 +169,7 @@ Booked IncidentBook::OpenNew(const Finding& finding, Now now) {
   Booked booked;
   booked.incident = incident.number;
   booked.is_new = true;
-  booked.needs_recovery = EndsAttempt(finding.kind);
+  booked.needs_recovery = EndsAttempt(incident);
   Touch(entry);
   entries_.emplace(booked.incident, std::move(entry));
   return booked;
@@ -166,7 +177,7 @@ Booked IncidentBook::OpenNew(const Finding& finding, Now now) {
 
 Booked IncidentBook::Replace(Entry& entry, const Finding& finding, Now now) {
   Incident& incident = entry.incident;
-  const bool was_condition = !EndsAttempt(incident.kind);
+  const bool was_condition = !EndsAttempt(incident);
   const IncidentKind kind = incident.kind;
   const Culprit culprit = incident.culprit;
   PushEvidence(incident, fmt::format("first taken for {}: {}",
@@ -196,7 +207,7 @@ Booked IncidentBook::Replace(Entry& entry, const Finding& finding, Now now) {
   Booked booked;
   booked.incident = incident.number;
   booked.cause_changed = kind != incident.kind || culprit != incident.culprit;
-  booked.needs_recovery = EndsAttempt(incident.kind);
+  booked.needs_recovery = EndsAttempt(incident);
   return booked;
 }
 
@@ -205,8 +216,13 @@ Booked IncidentBook::Confirm(Entry& entry, const Finding& finding, Now now) {
   const Incident before = incident;
   const bool was_provisional = entry.is_provisional;
   const Culprit culprit = incident.culprit;
-  // An incident's final attribution is not talked down again.
-  if (was_provisional || !finding.is_provisional) TakeClaim(entry, finding);
+  // An incident's final attribution is not talked down again, nor what it
+  // asks for.
+  const bool asks_for_less =
+      IsTrainingKind(finding.kind) && finding.advice < incident.advice;
+  if ((was_provisional || !finding.is_provisional) && !asks_for_less) {
+    TakeClaim(entry, finding);
+  }
   for (const std::string& line : finding.evidence) {
     PushEvidence(incident, line);
   }
@@ -222,7 +238,7 @@ Booked IncidentBook::Confirm(Entry& entry, const Finding& finding, Now now) {
   booked.incident = incident.number;
   booked.cause_changed =
       culprit != incident.culprit || before.step != incident.step;
-  booked.needs_recovery = EndsAttempt(incident.kind) && booked.cause_changed;
+  booked.needs_recovery = EndsAttempt(incident) && booked.cause_changed;
   return booked;
 }
 
@@ -325,7 +341,7 @@ void IncidentBook::AddEvidence(std::int64_t number, std::string line) {
 void IncidentBook::AddTimelineToRecovering(const std::string& text, Now now) {
   for (auto& [number, entry] : entries_) {
     if (entry.incident.state != IncidentState::kOpen ||
-        !EndsAttempt(entry.incident.kind)) {
+        !EndsAttempt(entry.incident)) {
       continue;
     }
     PushTimeline(entry.incident, text, now);
@@ -336,7 +352,7 @@ void IncidentBook::AddTimelineToRecovering(const std::string& text, Now now) {
 void IncidentBook::Recover(AttemptId attempt, Step step, Now now) {
   for (auto& [number, entry] : entries_) {
     const Incident& incident = entry.incident;
-    if (incident.state != IncidentState::kOpen || !EndsAttempt(incident.kind) ||
+    if (incident.state != IncidentState::kOpen || !EndsAttempt(incident) ||
         incident.attempt >= attempt) {
       continue;
     }
@@ -347,11 +363,26 @@ void IncidentBook::Recover(AttemptId attempt, Step step, Now now) {
   }
 }
 
+void IncidentBook::LeaveTraining(AttemptId attempt, Now now) {
+  for (auto& [number, entry] : entries_) {
+    const Incident& incident = entry.incident;
+    if (incident.state != IncidentState::kOpen ||
+        !IsTrainingKind(incident.kind) || EndsAttempt(incident) ||
+        incident.attempt >= attempt) {
+      continue;
+    }
+    Close(entry, IncidentState::kClosed,
+          fmt::format("attempt {} has ended; attempt {} is judged anew",
+                      incident.attempt.value, attempt.value),
+          now);
+  }
+}
+
 void IncidentBook::CloseAll(const std::string& reason, bool include_conditions,
                             Now now) {
   for (auto& [number, entry] : entries_) {
     if (entry.incident.state != IncidentState::kOpen) continue;
-    if (!include_conditions && !EndsAttempt(entry.incident.kind)) continue;
+    if (!include_conditions && !EndsAttempt(entry.incident)) continue;
     Close(entry, IncidentState::kClosed, reason, now);
   }
 }
@@ -359,7 +390,7 @@ void IncidentBook::CloseAll(const std::string& reason, bool include_conditions,
 const Incident* IncidentBook::Recovering() const {
   for (const auto& [number, entry] : entries_) {
     if (entry.incident.state == IncidentState::kOpen &&
-        EndsAttempt(entry.incident.kind)) {
+        EndsAttempt(entry.incident)) {
       return &entry.incident;
     }
   }

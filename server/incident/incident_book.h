@@ -65,6 +65,9 @@ class IncidentBook {
   // The first new step was made by `attempt`: all attempt-ending incidents of
   // older attempts are recovered. Those of `attempt` itself stay open.
   void Recover(AttemptId attempt, Step step, Now now);
+  // A new attempt begins: what was judged of the training of older ones and
+  // was not acted on cannot be confirmed or cleared any more.
+  void LeaveTraining(AttemptId attempt, Now now);
   // The run ended or halted: everything open is closed with this reason.
   // Conditions too when `include_conditions`.
   void CloseAll(const std::string& reason, bool include_conditions, Now now);

@@ -83,7 +83,46 @@ Relation Poisons(const OpenCause& open, const Finding& finding) {
              : Relation::kIndependent;
 }
 
+// Whether `cause` makes `effect` happen; the table in the header.
+bool Causes(IncidentKind cause, IncidentKind effect) {
+  using K = IncidentKind;
+  switch (cause) {
+    case K::kNan:
+      return effect == K::kLossSpike || effect == K::kGradExplosion ||
+             effect == K::kLossScale || effect == K::kDivergence;
+    case K::kLossSpike:
+      return effect == K::kGradExplosion;
+    case K::kDivergence:
+      return effect == K::kLossSpike || effect == K::kGradExplosion;
+    case K::kStraggler:
+    case K::kDataStall:
+    case K::kGenerationStall:
+      return effect == K::kSlowdown;
+    case K::kRolloutMismatch:
+      return effect == K::kKlBlowup;
+    case K::kRewardHacking:
+      return effect == K::kKlBlowup || effect == K::kLengthExplosion;
+    default:
+      return false;
+  }
+}
+
+Relation RelateTraining(const OpenCause& open, const Finding& finding) {
+  if (open.attempt != finding.attempt) return Relation::kIndependent;
+  if (open.kind == finding.kind) {
+    return OnOtherNode(open, finding) || open.culprit != finding.culprit
+               ? Relation::kIndependent
+               : Relation::kSameCause;
+  }
+  if (Causes(finding.kind, open.kind)) return Relation::kBetterCause;
+  if (Causes(open.kind, finding.kind)) return Relation::kVictim;
+  return Relation::kIndependent;
+}
+
 Relation RelateConditions(const OpenCause& open, const Finding& finding) {
+  if (IsTrainingKind(open.kind) || IsTrainingKind(finding.kind)) {
+    return RelateTraining(open, finding);
+  }
   const bool is_same_node = open.culprit.node == finding.culprit.node;
   if (open.kind == IncidentKind::kAgentLost &&
       finding.kind == IncidentKind::kNodeLost && is_same_node) {
@@ -104,6 +143,10 @@ Relation RelateConditions(const OpenCause& open, const Finding& finding) {
 }  // namespace
 
 bool EndsAttempt(IncidentKind kind) { return Index(kind) < kEnding; }
+
+bool EndsAttempt(const Incident& incident) {
+  return EndsAttempt(incident.kind) || incident.advice > Advice::kReport;
+}
 
 Relation Relate(const OpenCause& open, const Finding& finding) {
   if (!EndsAttempt(open.kind) || !EndsAttempt(finding.kind)) {

@@ -20,6 +20,14 @@
 //            after that step (an assertion on the loss); else another.
 // Conditions (agent_lost, checkpoint_*, storage) stand beside all of these;
 // only node_lost takes over agent_lost of its node.
+// Of the training, causes take over what they cause and keep it as evidence:
+//   nan           loss_spike, grad_explosion, loss_scale, divergence
+//   loss_spike    grad_explosion
+//   divergence    loss_spike, grad_explosion
+//   straggler, data_stall, generation_stall   slowdown
+//   rollout_mismatch   kl_blowup
+//   reward_hacking     kl_blowup, length_explosion
+// and a consequence that comes while its cause is open is a line of evidence.
 
 #include "base/clock.h"
 #include "server/model/finding.h"
@@ -36,6 +44,8 @@ enum class Relation {
 
 // Kinds that end an attempt when acted on; the others only accompany it.
 bool EndsAttempt(IncidentKind kind);
+// Also what began as a judgement about the training and asks for as much.
+bool EndsAttempt(const Incident& incident);
 
 // An open incident, as far as the rules ask for it.
 struct OpenCause {

@@ -124,6 +124,9 @@ void RunCounts::WriteSteps(const Shown& runs, FamilyList* list) {
                           "When the newest step was completed.");
   auto age = list->Gauge("steadyrun_run_progress_age_seconds",
                          "Time since any rank advanced.");
+  auto deadline = list->Gauge("steadyrun_run_progress_deadline_seconds",
+                              "Longest time without progress that is normal "
+                              "now; 0 while none is expected.");
   auto loss = list->Gauge("steadyrun_run_loss",
                           "Loss of the newest step, mean over ranks.");
   auto norm = list->Gauge("steadyrun_run_grad_norm",
@@ -143,6 +146,7 @@ void RunCounts::WriteSteps(const Shown& runs, FamilyList* list) {
     step.Add(static_cast<double>(run->state.attempt_step.value), labels);
     target.Add(static_cast<double>(run->state.spec.target_steps), labels);
     age.Add(ToSeconds(run->progress_age), labels);
+    deadline.Add(ToSeconds(run->progress_deadline), labels);
     if (run->state.attempt_step < Step{0}) continue;
     loss.Add(run->loss, labels);
     norm.Add(run->grad_norm, labels);

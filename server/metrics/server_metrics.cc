@@ -103,6 +103,7 @@ class ServerMetrics::Impl {
     }
     WriteService(status, *view, &list);
     WriteAgents(*view, &list);
+    WriteNotifications(status, &list);
     WriteProcess(status, &list);
     return list.Render();
   }
@@ -154,8 +155,8 @@ class ServerMetrics::Impl {
     list->Counter("steadyrun_engine_queue_refused_total",
                   "Events that found the queue full.")
         .Add(static_cast<double>(status.queue_refused));
-    list->Gauge("steadyrun_engine_tick_age_seconds",
-                "Time since the engine last ticked.")
+    list->Gauge("steadyrun_detector_lag_seconds",
+                "Time since the engine and its detectors last looked.")
         .Add(ToSeconds(status.tick_age));
     list->Gauge("steadyrun_server_epoch", "Starts of the service, counted.")
         .Add(static_cast<double>(status.server_epoch));
@@ -190,16 +191,32 @@ class ServerMetrics::Impl {
                     "Commands for agents that do not read.")
           .Add(static_cast<double>(counts.commands_dropped));
     }
-    if (!sources_.notifications) return;
+  }
+
+  // Sinks are few and named by the program.
+  void WriteNotifications(const ServiceStatus& status, FamilyList* list) const {
     auto sent = list->Counter("steadyrun_notifications_total",
-                              "Pages by sink and outcome.");
-    for (const Pager::SinkCounts& sink : sources_.notifications()) {
-      sent.Add(static_cast<double>(sink.counts.delivered),
-               {{"sink", sink.sink}, {"outcome", "delivered"}});
-      sent.Add(static_cast<double>(sink.counts.failed),
-               {{"sink", sink.sink}, {"outcome", "failed"}});
-      sent.Add(static_cast<double>(sink.counts.dropped),
-               {{"sink", sink.sink}, {"outcome", "dropped"}});
+                              "Messages to people by sink and outcome.");
+    const auto add = [&](const std::string& sink, std::uint64_t delivered,
+                         std::uint64_t failed, std::uint64_t dropped) {
+      sent.Add(static_cast<double>(delivered),
+               {{"sink", sink}, {"outcome", "delivered"}});
+      sent.Add(static_cast<double>(failed),
+               {{"sink", sink}, {"outcome", "failed"}});
+      sent.Add(static_cast<double>(dropped),
+               {{"sink", sink}, {"outcome", "dropped"}});
+    };
+    if (sources_.notifications) {
+      for (const Pager::SinkCounts& sink : sources_.notifications()) {
+        add("page_" + sink.sink, sink.counts.delivered, sink.counts.failed,
+            sink.counts.dropped);
+      }
+    }
+    auto failing = list->Gauge("steadyrun_notification_sink_failing",
+                               "1 while the newest attempt had failed.");
+    for (const NotificationStatus& one : status.notifications) {
+      add(one.sink, one.delivered, one.failed, one.dropped);
+      failing.Add(one.error.empty() ? 0 : 1, {{"sink", one.sink}});
     }
   }
 

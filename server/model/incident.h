@@ -33,6 +33,11 @@ struct Incident {
   AttemptId attempt;
   Culprit culprit;
   Step step = kNoStep;
+  // Of training kinds; see Finding.
+  std::string detector;
+  Step onset_step = kNoStep;
+  Advice advice = Advice::kReport;
+  RollbackPlan rollback;
   WallTime onset;
   WallTime detected;
   WallTime recovered;         // Epoch start: not yet.

@@ -40,6 +40,15 @@ struct Decision {
   std::string reason;
 };
 
+// Nobody is notified of a run until then; what happens is recorded all the
+// same. In the past: no more.
+struct Mute {
+  RunId run;
+  WallTime until;
+  std::string actor;
+  std::string reason;
+};
+
 // One action somebody ordered, or policy did; committed before its effects.
 struct AuditEntry {
   WallTime at;

@@ -61,8 +61,18 @@ struct RestartRecord {
   std::string signature;
   Step step = kNoStep;
   bool made_progress = false;  // The failed attempt had passed max_step.
+  bool rolled_back = false;    // To before its step.
   friend bool operator==(const RestartRecord&, const RestartRecord&) = default;
 };
+
+// Data the training code leaves out, both ends included. Data is numbered by
+// the step that uses it when nothing is left out.
+struct StepRange {
+  Step from = kNoStep;
+  Step to = kNoStep;
+  friend bool operator==(const StepRange&, const StepRange&) = default;
+};
+inline constexpr std::size_t kMaxSkips = 16;
 
 // Everything durable about a run, a plain value. Times on the monotonic clock
 // die with the process: the store saves what is left of each deadline and
@@ -87,6 +97,9 @@ struct RunState {
   AttemptId resume_attempt;            // Whose directory the checkpoint is in.
   std::optional<Step> rollback_below;  // Resume only from steps below this.
   std::optional<Step> rollback_to;     // Operator asked for exactly this.
+  // What rollbacks of the training have asked of every later attempt.
+  std::vector<StepRange> skips;     // Ascending, at most kMaxSkips.
+  double learning_rate_factor = 1;  // Times what the trainer was told to use.
 
   Step max_step = kNoStep;      // Highest step completed by all ranks, ever.
   Step attempt_step = kNoStep;  // Of the current attempt.

@@ -1,17 +1,8 @@
 #include "server/notify/pager.h"
 
-#include <curl/curl.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <atomic>
-#include <cstring>
 #include <deque>
 #include <thread>
 
@@ -22,10 +13,10 @@
 #include "base/backoff.h"
 #include "base/digest.h"
 #include "base/logging.h"
+#include "server/notify/http_post.h"
 #include "server/notify/page_text.h"
+#include "server/notify/run_program.h"
 #include "spdlog/fmt/fmt.h"
-
-extern char** environ;
 
 namespace steadyrun {
 namespace {
@@ -33,109 +24,20 @@ namespace {
 // A page an hour is many; this many waiting means that the sink is dead.
 constexpr std::size_t kMaxWaiting = 256;
 
-std::size_t Discard(char*, std::size_t size, std::size_t count, void*) {
-  return size * count;
-}
-
 absl::Status PostPage(const Page& page, const PagerOptions& options) {
-  CURL* curl = ::curl_easy_init();
-  if (curl == nullptr) return absl::InternalError("curl_easy_init failed");
-  const std::string body = PageJson(page);
-  curl_slist* headers =
-      ::curl_slist_append(nullptr, "Content-Type: application/json");
-  const long timeout_ms =
-      std::chrono::duration_cast<std::chrono::milliseconds>(options.timeout)
-          .count();
-  ::curl_easy_setopt(curl, CURLOPT_URL, options.webhook_url.c_str());
-  ::curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-  ::curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-  ::curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms);
-  ::curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-  ::curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.c_str());
-  ::curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE,
-                     static_cast<long>(body.size()));
-  ::curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &Discard);
-  const CURLcode code = ::curl_easy_perform(curl);
-  long http_status = 0;
-  ::curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http_status);
-  ::curl_slist_free_all(headers);
-  ::curl_easy_cleanup(curl);
-  if (code != CURLE_OK)
-    return absl::UnavailableError(::curl_easy_strerror(code));
-  if (http_status < 200 || http_status >= 300) {
-    return absl::UnavailableError(fmt::format("HTTP status {}", http_status));
-  }
-  return absl::OkStatus();
-}
-
-std::vector<std::string> EnvironmentFor(const Page& page) {
-  std::vector<std::string> variables;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    variables.emplace_back(*entry);
-  }
-  variables.push_back("STEADYRUN_PAGE_RUN=" + page.run);
-  variables.push_back(fmt::format("STEADYRUN_PAGE_INCIDENT={}", page.incident));
-  variables.push_back("STEADYRUN_PAGE_TEXT=" + page.text);
-  return variables;
-}
-
-std::vector<char*> Pointers(std::vector<std::string>* words) {
-  std::vector<char*> pointers;
-  for (std::string& word : *words) pointers.push_back(word.data());
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
-// Waits for `pid`, and kills its process group once `timeout` has passed.
-absl::Status WaitFor(pid_t pid, Duration timeout) {
-  const int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-  bool is_late = false;
-  if (fd >= 0) {
-    pollfd waiting{fd, POLLIN, 0};
-    const auto ms =
-        std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count();
-    is_late = ::poll(&waiting, 1, static_cast<int>(ms)) == 0;
-    ::close(fd);
-  }
-  if (is_late) ::kill(-pid, SIGKILL);
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (is_late) return absl::DeadlineExceededError("took too long, was killed");
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
-  return absl::UnavailableError(
-      WIFEXITED(status) ? fmt::format("exit code {}", WEXITSTATUS(status))
-                        : fmt::format("signal {}", WTERMSIG(status)));
+  HttpPostRequest request;
+  request.url = options.webhook_url;
+  request.body = PageJson(page);
+  request.timeout = options.timeout;
+  return HttpPost(request);
 }
 
 absl::Status RunCommand(const Page& page, const PagerOptions& options) {
-  std::vector<std::string> words = options.command;
-  std::vector<std::string> variables = EnvironmentFor(page);
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-  // A group of its own, so that it can be ended with what it started; and
-  // none of the signals this program may block.
-  posix_spawnattr_t attributes;
-  ::posix_spawnattr_init(&attributes);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::posix_spawnattr_setsigmask(&attributes, &none);
-  ::posix_spawnattr_setpgroup(&attributes, 0);
-  ::posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-  pid_t pid = 0;
-  const int error =
-      ::posix_spawnp(&pid, words[0].c_str(), &actions, &attributes,
-                     Pointers(&words).data(), Pointers(&variables).data());
-  ::posix_spawnattr_destroy(&attributes);
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) {
-    return absl::UnavailableError(
-        fmt::format("cannot run '{}': {}", words[0], std::strerror(error)));
-  }
-  return WaitFor(pid, options.timeout);
+  return RunProgram(options.command,
+                    {"STEADYRUN_PAGE_RUN=" + page.run,
+                     fmt::format("STEADYRUN_PAGE_INCIDENT={}", page.incident),
+                     "STEADYRUN_PAGE_TEXT=" + page.text},
+                    options.timeout);
 }
 
 }  // namespace
@@ -245,7 +147,6 @@ Pager::Pager(const PagerOptions& options) {
     sinks_.push_back(std::make_unique<Sink>("command", &RunCommand, options));
   }
   if (!options.webhook_url.empty()) {
-    ::curl_global_init(CURL_GLOBAL_DEFAULT);
     sinks_.push_back(std::make_unique<Sink>("webhook", &PostPage, options));
   }
 }

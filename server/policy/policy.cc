@@ -75,6 +75,10 @@ Policy DefaultPolicy() {
     policy.For(kind).mode = Mode::kAdvise;
     policy.For(kind).ladder = {Remedy::kPage};
   }
+  policy.For(IncidentKind::kStraggler).ladder = {Remedy::kReplaceNode};
+  policy.For(IncidentKind::kLossSpike).ladder = {Remedy::kRollback};
+  policy.For(IncidentKind::kDivergence).ladder = {Remedy::kRollback};
+  policy.For(IncidentKind::kCorruption).ladder = {Remedy::kRollback};
   return policy;
 }
 
@@ -87,6 +91,13 @@ Remedy RungOf(const KindPolicy& kind, std::int32_t failures) {
   if (kind.ladder.empty()) return Remedy::kNone;
   const auto last = static_cast<std::int32_t>(kind.ladder.size()) - 1;
   return kind.ladder[static_cast<std::size_t>(std::clamp(failures, 0, last))];
+}
+
+Remedy RemedyFor(const KindPolicy& kind, Advice advice) {
+  const Remedy rung = RungOf(kind, 0);
+  if (advice == Advice::kRecord) return Remedy::kNone;
+  if (advice == Advice::kReport && StopsTheAttempt(rung)) return Remedy::kPage;
+  return rung;
 }
 
 }  // namespace steadyrun

@@ -157,5 +157,8 @@ Policy ObserveOnly(Policy policy);
 
 // The rung for the n-th failure in a row without progress, n from 0.
 Remedy RungOf(const KindPolicy& kind, std::int32_t failures);
+// The first rung for a judgement about the training, no further than what its
+// detector asks for: a ladder of "rollback" pages while a spike may be benign.
+Remedy RemedyFor(const KindPolicy& kind, Advice advice);
 
 }  // namespace steadyrun

@@ -2,11 +2,14 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/config_reader.h"
 #include "base/status_macros.h"
+#include "server/policy/training_keys.h"
 
 namespace steadyrun {
 namespace {
@@ -57,7 +60,8 @@ std::vector<std::pair<std::string_view, Remedy>> RemediesFor(
       break;
   }
   if (IsTrainingKind(kind)) {
-    remedies = {Remedy::kNone, Remedy::kPage, Remedy::kSave};
+    remedies = {Remedy::kNone,        Remedy::kPage,     Remedy::kSave,
+                Remedy::kReplaceNode, Remedy::kRollback, Remedy::kHalt};
   }
   std::vector<std::pair<std::string_view, Remedy>> words;
   for (const Remedy remedy : remedies) {
@@ -163,6 +167,30 @@ void ReadDetect(ConfigReader& reader, DetectOptions& detect) {
                    {0, 10'000});
 }
 
+void ReadTraining(ConfigReader& reader, DetectOptions& detect) {
+  for (const TrainingKey& key : TrainingKeys(&detect)) {
+    const std::string name = fmt::format("{}.{}", key.table, key.key);
+    std::visit(
+        [&](auto* value) {
+          using T = std::remove_pointer_t<decltype(value)>;
+          if constexpr (std::is_same_v<T, bool>) {
+            reader.ReadBool(name, value);
+          } else if constexpr (std::is_same_v<T, double>) {
+            reader.ReadDouble(name, value, {key.low, key.high});
+          } else if constexpr (std::is_same_v<T, std::int32_t>) {
+            reader.ReadInt32(name, value,
+                             {static_cast<std::int32_t>(key.low),
+                              static_cast<std::int32_t>(key.high)});
+          } else {
+            reader.ReadInt(name, value,
+                           {static_cast<std::int64_t>(key.low),
+                            static_cast<std::int64_t>(key.high)});
+          }
+        },
+        key.value);
+  }
+}
+
 void ReadCheckpoint(ConfigReader& reader, Policy& policy) {
   CheckpointOptions& cadence = policy.detect.checkpoint;
   reader.ReadDuration("checkpoint.interval", &cadence.interval,
@@ -206,6 +234,7 @@ absl::StatusOr<Policy> ParsePolicy(std::string_view text, std::string file) {
   ReadKinds(reader, policy);
   ReadRestart(reader, policy);
   ReadDetect(reader, policy.detect);
+  ReadTraining(reader, policy.detect);
   ReadCheckpoint(reader, policy);
   ReadTimeouts(reader, policy.timeouts);
   RETURN_IF_ERROR(reader.Finish());

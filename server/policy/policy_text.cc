@@ -3,9 +3,12 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <string_view>
+#include <type_traits>
+#include <variant>
 #include <vector>
 
 #include "base/config_reader.h"
+#include "server/policy/training_keys.h"
 
 namespace steadyrun {
 namespace {
@@ -146,6 +149,21 @@ void WriteDetect(const DetectOptions& detect, Writer& out) {
             "skipped steps in a row under loss scaling");
 }
 
+void WriteTraining(DetectOptions detect, Writer& out) {
+  for (const TrainingKey& key : TrainingKeys(&detect)) {
+    if (!key.title.empty()) out.Table(key.table, key.title);
+    std::visit(
+        [&](const auto* value) {
+          if constexpr (std::is_same_v<decltype(value), const std::int32_t*>) {
+            out.Value(key.key, std::int64_t{*value}, key.comment);
+          } else {
+            out.Value(key.key, *value, key.comment);
+          }
+        },
+        key.value);
+  }
+}
+
 void WriteCheckpoint(const Policy& policy, Writer& out) {
   const CheckpointOptions& cadence = policy.detect.checkpoint;
   out.Table("checkpoint",
@@ -184,6 +202,7 @@ std::string RenderPolicy(const Policy& policy) {
   WriteKinds(policy, out);
   WriteRestart(policy, out);
   WriteDetect(policy.detect, out);
+  WriteTraining(policy.detect, out);
   WriteCheckpoint(policy, out);
   return out.Take();
 }

@@ -138,6 +138,7 @@ class Derivation {
     start.argv = spec.argv;
     start.working_directory = spec.working_directory;
     start.environment = spec.environment;
+    AddTrainingPlan(&start);
     start.ranks = Ranks();
     start.world_size = spec.WorldSize();
     start.node_rank = assignment_->node_rank;
@@ -149,6 +150,21 @@ class Derivation {
     start.target_steps = spec.target_steps;
     start.log_format = spec.log_format;
     Add("start", state_.attempt, std::move(start));
+  }
+
+  // Read by the training-side libraries; nothing is set for a run that was
+  // never rolled back for its training.
+  void AddTrainingPlan(StartCommand* start) const {
+    std::string skips;
+    for (const StepRange& skip : state_.skips) {
+      skips += fmt::format("{}{}-{}", skips.empty() ? "" : ",", skip.from.value,
+                           skip.to.value);
+    }
+    if (!skips.empty()) start->environment[kSkipVariable] = skips;
+    if (state_.learning_rate_factor != 1) {
+      start->environment[kLearningRateVariable] =
+          fmt::format("{:g}", state_.learning_rate_factor);
+    }
   }
 
   void DeriveSave() {

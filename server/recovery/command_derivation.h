@@ -13,6 +13,13 @@
 
 namespace steadyrun {
 
+// Of a rank's environment, as the training-side libraries read them (a test
+// compares with agent/recorder/environment.h): data to leave out as
+// "a-b,c-d", and what to multiply the learning rate by.
+inline constexpr const char* kSkipVariable = "STEADYRUN_SKIP";
+inline constexpr const char* kLearningRateVariable =
+    "STEADYRUN_LEARNING_RATE_FACTOR";
+
 // Commands are never queued. What a node must do now follows from the run's
 // state and from what the node's newest heartbeat shows as done, so it can be
 // derived again after every crash, on every stream, any number of times. Ids

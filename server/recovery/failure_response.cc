@@ -6,6 +6,7 @@
 #include "server/recovery/phase_change.h"
 #include "server/recovery/restart_guard.h"
 #include "server/recovery/time_ledger.h"
+#include "server/recovery/training_rollback.h"
 
 namespace steadyrun {
 namespace {
@@ -17,8 +18,15 @@ Remedy Chosen(const GuardVerdict& verdict) {
 }
 
 // Whatever else is done: what was saved from a step on that was not finite is
-// not finite either.
+// not finite either; of a malignant spike, what was saved too near to it.
 void DistrustPoisoned(const FailureFound& found, Advanced* result) {
+  if (found.plan.has_value()) {
+    result->intents.push_back(DistrustFrom{
+        found.plan->below,
+        fmt::format("saved at or after step {}, too near to the onset of a {}",
+                    found.plan->below.value,
+                    IncidentKindName(found.failure.kind))});
+  }
   if (found.failure.kind != IncidentKind::kNan) return;
   const Step onset = found.failure.step;
   result->intents.push_back(DistrustFrom{
@@ -29,6 +37,12 @@ void DistrustPoisoned(const FailureFound& found, Advanced* result) {
 // From which checkpoints the run may not resume any more.
 void RollBack(RunState* state, const FailureFound& found, bool is_again,
               Advanced* result) {
+  if (found.plan.has_value()) {
+    ApplyPlan(*found.plan, state);
+    // Corruption names a rank: its device is suspect.
+    state->avoid_node = found.culprit.node;
+    return;
+  }
   if (found.failure.kind != IncidentKind::kNan) {
     // Nothing says which step was bad: go below the checkpoint used last.
     if (state->resume_step != kNoStep) {
@@ -96,6 +110,8 @@ Advanced Restart(RunState* state, const FailureFound& found,
   AccountFailure(state, found, now);
   ApplyRemedy(state, found, verdict.allowance.remedy, is_again, &result);
   RecordRestart(state, found.failure, verdict, now);
+  state->restarts.back().rolled_back =
+      verdict.allowance.remedy == Remedy::kRollback;
   EnterStopping(state, AfterStop::kRestart, result.reason, now);
   state->phase_deadline = verdict.allowance.not_before;
   state->open_incident = found.incident;
@@ -137,6 +153,7 @@ Advanced Amend(RunState* state, const FailureFound& found,
   }
   ApplyRemedy(state, found, remedy, is_again, &result);
   RecordRestart(state, found.failure, verdict, now);
+  state->restarts.back().rolled_back = remedy == Remedy::kRollback;
   state->restarts.back().at = former.at;
   state->restarts.back().at_mono = former.at_mono;
   state->phase_reason = fmt::format("{}: {}", RemedyName(remedy), found.reason);
@@ -162,6 +179,9 @@ Advanced RespondToFailure(RunState* state, const FailureFound& found,
   const Remedy remedy = Chosen(verdict);
   if (remedy == Remedy::kHalt) {
     return Halt(state, found, verdict.allowance.reason, now);
+  }
+  if (found.must_halt && StopsTheAttempt(remedy)) {
+    return Halt(state, found, "rolling back has not helped", now);
   }
   if (!StopsTheAttempt(remedy)) {
     Advanced result;

@@ -23,6 +23,7 @@
 //
 // docs/state-machines.md has the table of edges.
 
+#include <optional>
 #include <set>
 #include <string>
 #include <variant>
@@ -49,6 +50,10 @@ struct FailureFound {
   Culprit culprit;
   WallTime onset;
   std::string reason;
+  // Of a judgement about the training: how far back, and what then.
+  std::optional<RollbackPlan> plan;
+  // The detector's last word: only a person can help.
+  bool must_halt = false;
 };
 // A node could not read what it would resume from.
 struct ShardCheckFailed {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "server/engine/event.h"
@@ -20,6 +21,15 @@ class EventSink {
   // False if the queue is full or closed: the event was not taken, and the
   // caller tells its peer. Never blocks.
   [[nodiscard]] virtual bool TryPush(Event event) = 0;
+};
+
+// How the delivery of notifications to one place goes.
+struct NotificationStatus {
+  std::string sink;
+  std::uint64_t delivered = 0;  // Since the service started, as the next two.
+  std::uint64_t failed = 0;     // Attempts; each is made again.
+  std::uint64_t dropped = 0;    // Refused by the receiver for what they say.
+  std::string error;            // Of the newest attempt; empty: it worked.
 };
 
 // How the service itself is doing; the counters count from its start.
@@ -42,6 +52,7 @@ struct ServiceStatus {
   std::uint64_t queue_capacity = 0;
   std::uint64_t queue_refused = 0;
   std::uint64_t commits = 0;
+  std::vector<NotificationStatus> notifications;
 };
 
 class LiveState {

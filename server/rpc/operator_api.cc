@@ -71,7 +71,8 @@ absl::StatusOr<std::pair<RunId, std::int64_t>> ParseIncidentId(
 }  // namespace
 
 OperatorApi::OperatorApi(OperatorBackend backend)
-    : backend_(std::move(backend)) {}
+    : backend_(std::move(backend)),
+      backtest_(std::make_unique<PolicyBacktest>(backend_.history)) {}
 
 void OperatorApi::Submit(std::function<Event(std::uint64_t)> make_event,
                          Done done) {
@@ -272,6 +273,33 @@ absl::Status OperatorApi::ListAudit(const v1::ListAuditRequest& request,
   for (const StoredAudit& entry : entries) {
     WriteAudit(entry, reply->add_entries());
   }
+  return absl::OkStatus();
+}
+
+absl::Status OperatorApi::Backtest(const v1::BacktestRequest& request,
+                                   v1::BacktestReply* reply) const {
+  RETURN_IF_ERROR(CheckRunIsKnown(request.run()));
+  return backtest_->Run(request, reply);
+}
+
+absl::Status OperatorApi::ListEvents(const v1::ListEventsRequest& request,
+                                     v1::ListEventsReply* reply) const {
+  RETURN_IF_ERROR(checks::InRange("limit", request.limit(), 0, kMaxEventBatch));
+  RETURN_IF_ERROR(
+      checks::InRange("after_seq", request.after_seq(), 0, INT64_MAX));
+  if (!request.run().empty()) RETURN_IF_ERROR(CheckRunIsKnown(request.run()));
+  if (backend_.events == nullptr) return absl::OkStatus();
+  EventQuery query;
+  query.after = request.after_seq();
+  query.run = request.run();
+  if (request.limit() > 0) query.limit = request.limit();
+  // First: an event that comes in between is listed rather than passed over.
+  ASSIGN_OR_RETURN(const std::int64_t newest, backend_.events->NewestEvent());
+  ASSIGN_OR_RETURN(const auto events, backend_.events->Events(query));
+  for (const StoredEvent& event : events) {
+    WriteEvent(event, reply->add_events());
+  }
+  reply->set_newest_seq(newest);
   return absl::OkStatus();
 }
 

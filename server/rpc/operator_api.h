@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "absl/status/status.h"
@@ -8,6 +9,8 @@
 #include "server/rpc/backend.h"
 #include "server/rpc/credentials.h"
 #include "server/rpc/pending_replies.h"
+#include "server/rpc/policy_backtest.h"
+#include "server/storage/event_log.h"
 #include "server/storage/history.h"
 #include "steadyrun/v1/operator.pb.h"
 
@@ -20,6 +23,7 @@ struct OperatorBackend {
   History* history = nullptr;
   PendingReplies* replies = nullptr;
   const Clock* clock = nullptr;
+  EventLog* events = nullptr;  // Null: there are none.
 };
 
 // The operator's methods, whatever carries them: gRPC and HTTP call this same
@@ -56,6 +60,11 @@ class OperatorApi {
                         v1::StepSeries* reply) const;
   absl::Status ListAudit(const v1::ListAuditRequest& request,
                          v1::ListAuditReply* reply) const;
+  // Takes seconds for a long run; call it where that does no harm.
+  absl::Status Backtest(const v1::BacktestRequest& request,
+                        v1::BacktestReply* reply) const;
+  absl::Status ListEvents(const v1::ListEventsRequest& request,
+                          v1::ListEventsReply* reply) const;
   absl::Status GetServerInfo(const v1::GetServerInfoRequest& request,
                              v1::ServerInfo* reply) const;
 
@@ -84,6 +93,7 @@ class OperatorApi {
   void Submit(std::function<Event(std::uint64_t)> make_event, Done done);
 
   const OperatorBackend backend_;
+  const std::unique_ptr<PolicyBacktest> backtest_;
 };
 
 }  // namespace steadyrun

@@ -23,6 +23,8 @@ constexpr std::size_t kMaxArguments = 4096;
 constexpr std::size_t kMaxArgumentBytes = 128 << 10;
 constexpr std::size_t kMaxPolicyBytes = 256 << 10;
 constexpr std::int64_t kMaxNodes = 1 << 16;
+// A mute that outlives whoever set it is a fault nobody hears of.
+constexpr std::int64_t kMaxMuteSeconds = 30 * 86400;
 
 // 0 for a time that is not set.
 std::int64_t UnixMillis(WallTime time) {
@@ -119,10 +121,14 @@ absl::StatusOr<OperatorAction> ReadOperatorAction(v1::Action action) {
       return OperatorAction::kQuarantine;
     case v1::ACTION_RELEASE:
       return OperatorAction::kRelease;
+    case v1::ACTION_MUTE:
+      return OperatorAction::kMute;
+    case v1::ACTION_UNMUTE:
+      return OperatorAction::kUnmute;
     default:
       return Bad("action", fmt::format("{}", static_cast<int>(action)),
                  "checkpoint, pause, resume, restart, rollback, stop, "
-                 "quarantine or release");
+                 "quarantine, release, mute or unmute");
   }
 }
 
@@ -170,6 +176,11 @@ absl::StatusOr<ActionRequested> ReadAction(const v1::ActionRequest& request) {
   if (action.action == OperatorAction::kRollback) {
     RETURN_IF_ERROR(InRange("step", request.step(), 0, checks::kMaxStep));
     action.step = {request.step()};
+  }
+  if (action.action == OperatorAction::kMute) {
+    RETURN_IF_ERROR(
+        InRange("mute_seconds", request.mute_seconds(), 60, kMaxMuteSeconds));
+    action.duration = std::chrono::seconds(request.mute_seconds());
   }
   action.request_id = request.request_id();
   action.run = request.run();
@@ -271,6 +282,10 @@ void WriteIncident(const Incident& incident, v1::Incident* proto) {
   }
   proto->set_state(std::string(IncidentStateName(incident.state)));
   proto->set_signature(CleanText(incident.signature));
+  if (!IsTrainingKind(incident.kind)) return;
+  proto->set_detector(incident.detector);
+  proto->set_onset_step(incident.onset_step.value);
+  proto->set_advice(std::string(AdviceName(incident.advice)));
 }
 
 void WriteCheckpoint(const Checkpoint& checkpoint, v1::Checkpoint* proto) {
@@ -285,6 +300,19 @@ void WriteCheckpoint(const Checkpoint& checkpoint, v1::Checkpoint* proto) {
   proto->set_size_bytes(checkpoint.SizeBytes());
   proto->set_saved_unix_ms(UnixMillis(checkpoint.saved));
   proto->set_save_seconds(checkpoint.save_seconds);
+}
+
+void WriteEvent(const StoredEvent& event, v1::Event* proto) {
+  proto->set_seq(event.seq);
+  proto->set_unix_ms(UnixMillis(event.at));
+  proto->set_kind(event.kind);
+  proto->set_run(event.run);
+  if (event.incident > 0) {
+    proto->set_incident(fmt::format("{}:{}", event.run, event.incident));
+  }
+  proto->set_state(event.state);
+  proto->set_severity(event.severity);
+  proto->set_text(CleanText(event.text));
 }
 
 void WriteAudit(const StoredAudit& audit, v1::AuditEntry* proto) {
@@ -357,6 +385,14 @@ void WriteServer(const ServiceStatus& status, std::size_t sessions,
   proto->set_pid(::getpid());
   proto->set_queue_depth(status.queue_depth);
   proto->set_queue_refused(status.queue_refused);
+  for (const NotificationStatus& one : status.notifications) {
+    auto* sink = proto->add_notifications();
+    sink->set_sink(one.sink);
+    sink->set_delivered(one.delivered);
+    sink->set_failed(one.failed);
+    sink->set_dropped(one.dropped);
+    sink->set_error(CleanText(one.error));
+  }
 }
 
 }  // namespace steadyrun

@@ -10,6 +10,7 @@
 #include "server/model/incident.h"
 #include "server/report/report.h"
 #include "server/rpc/backend.h"
+#include "server/storage/event_log.h"
 #include "server/storage/history.h"
 #include "steadyrun/v1/operator.pb.h"
 
@@ -26,6 +27,7 @@ RunView ViewOfEnded(const RunState& state);
 void WriteNode(const NodeView& view, v1::NodeView* proto);
 void WriteIncident(const Incident& incident, v1::Incident* proto);
 void WriteCheckpoint(const Checkpoint& checkpoint, v1::Checkpoint* proto);
+void WriteEvent(const StoredEvent& event, v1::Event* proto);
 void WriteAudit(const StoredAudit& audit, v1::AuditEntry* proto);
 void WriteSteps(const std::vector<StepBucket>& buckets, v1::StepSeries* proto);
 // With its text and JSON forms.

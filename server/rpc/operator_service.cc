@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/bounded_queue.h"
+#include "server/rpc/event_watch.h"
 #include "server/rpc/status_convert.h"
 #include "steadyrun/v1/operator.grpc.pb.h"
 
@@ -57,8 +58,9 @@ class QueryWorkers {
 
 class OperatorGrpcService final : public v1::OperatorService::CallbackService {
  public:
-  OperatorGrpcService(OperatorApi* api, const TokenSet* tokens)
-      : api_(api), tokens_(tokens) {}
+  OperatorGrpcService(OperatorApi* api, const TokenSet* tokens,
+                      EventWatch* watch)
+      : api_(api), tokens_(tokens), watch_(watch) {}
 
   Reactor* Launch(Context* context, const v1::LaunchRequest* request,
                   v1::ActionReply* reply) override {
@@ -106,6 +108,24 @@ class OperatorGrpcService final : public v1::OperatorService::CallbackService {
   Reactor* ListAudit(Context* context, const v1::ListAuditRequest* request,
                      v1::ListAuditReply* reply) override {
     return Query(context, request, reply, &OperatorApi::ListAudit);
+  }
+  Reactor* Backtest(Context* context, const v1::BacktestRequest* request,
+                    v1::BacktestReply* reply) override {
+    return Query(context, request, reply, &OperatorApi::Backtest);
+  }
+  Reactor* ListEvents(Context* context, const v1::ListEventsRequest* request,
+                      v1::ListEventsReply* reply) override {
+    return Query(context, request, reply, &OperatorApi::ListEvents);
+  }
+  EventWatch::Reactor* WatchEvents(
+      Context* context, const v1::WatchEventsRequest* request) override {
+    const absl::Status who = Authorize(*context, Role::kViewer).status();
+    if (!who.ok()) return EventWatch::Refuse(ToGrpc(who));
+    if (watch_ == nullptr) {
+      return EventWatch::Refuse(
+          {grpc::StatusCode::UNIMPLEMENTED, "no events are kept here"});
+    }
+    return watch_->Watch(*request);
   }
   Reactor* GetServerInfo(Context* context,
                          const v1::GetServerInfoRequest* request,
@@ -198,14 +218,16 @@ class OperatorGrpcService final : public v1::OperatorService::CallbackService {
 
   OperatorApi* const api_;
   const TokenSet* const tokens_;
+  EventWatch* const watch_;
   QueryWorkers workers_;
 };
 
 }  // namespace
 
 std::unique_ptr<grpc::Service> MakeOperatorService(OperatorApi* api,
-                                                   const TokenSet* tokens) {
-  return std::make_unique<OperatorGrpcService>(api, tokens);
+                                                   const TokenSet* tokens,
+                                                   EventWatch* watch) {
+  return std::make_unique<OperatorGrpcService>(api, tokens, watch);
 }
 
 }  // namespace steadyrun

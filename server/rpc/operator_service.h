@@ -11,9 +11,12 @@ class Service;
 
 namespace steadyrun {
 
+class EventWatch;
+
 // OperatorService over gRPC: checks the token, calls the api, converts the
-// status. `api` and `tokens` outlive the service.
+// status. All outlive the service; without `watch` events are not followed.
 std::unique_ptr<grpc::Service> MakeOperatorService(OperatorApi* api,
-                                                   const TokenSet* tokens);
+                                                   const TokenSet* tokens,
+                                                   EventWatch* watch = nullptr);
 
 }  // namespace steadyrun

@@ -71,6 +71,18 @@ struct RankQuery {
   Step to = kNoStep;
 };
 
+// Rows in full of all attempts, in order of attempt and step: what happened,
+// where StepQuery asks for what counts.
+struct RowQuery {
+  RunId run;
+  // Only what comes after this row.
+  AttemptId attempt;
+  Step step = kNoStep;
+  std::int32_t limit = 256;  // At most kMaxRowPage.
+};
+inline constexpr std::int32_t kMaxRowPage = 1024;
+// A page ends early when its rows hold this many values (64 MB).
+inline constexpr std::size_t kMaxPageValues = std::size_t{16} << 20;
 // Step time of each rank over the step's median, pooled by maximum.
 struct RankMatrixQuery {
   RunId run;
@@ -184,6 +196,10 @@ class History {
   virtual absl::StatusOr<std::vector<RankPoint>> RankSeries(
       const RankQuery& query) = 0;
 
+  // The next page; empty at the end. Each page is a read of its own, so that a
+  // long reading does not hold back the write-ahead log. Steps that retention
+  // has rolled up are absent.
+  virtual absl::StatusOr<std::vector<StepRow>> Rows(const RowQuery& query) = 0;
   virtual absl::StatusOr<RankMatrix> Matrix(const RankMatrixQuery& query) = 0;
   // Names seen in the newest steps, sorted, at most kMaxMetricNames.
   virtual absl::StatusOr<std::vector<std::string>> Metrics(

@@ -1,5 +1,7 @@
 #include "server/storage/record_table.h"
 
+#include "base/status_macros.h"
+#include "server/storage/event_table.h"
 #include "server/storage/state_codec.h"
 
 namespace steadyrun {
@@ -52,10 +54,12 @@ absl::StatusOr<std::vector<std::pair<std::string, std::string>>> LoadRequests(
   return requests;
 }
 
+// A rank of an attempt ends once. Its report may be applied twice, when the
+// service died after committing the exit and before the report's cursor.
 absl::Status SaveRankFailure(const RankFailed& failure, Database& database) {
   return database.Run(
       "INSERT INTO rank_failures (run, attempt, rank, node, at_unix_ms, exit)"
-      " VALUES (?, ?, ?, ?, ?, ?)",
+      " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
       failure.exit.run, failure.exit.attempt.value, failure.exit.rank.value,
       failure.node, ToUnixMillis(failure.at), Blob{EncodeRankFailure(failure)});
 }
@@ -97,7 +101,15 @@ absl::StatusOr<bool> PruneRecords(WallTime before, WallTime requests_before,
       " WHERE at_unix_ms < ?1 ORDER BY at_unix_ms LIMIT ?2)",
       ToUnixMillis(requests_before), limit));
   count();
-  return is_done;
+  // What sinks were told of incidents that have ended long ago.
+  RETURN_IF_ERROR(database.Run(
+      "DELETE FROM notified WHERE (sink, run, incident) IN (SELECT sink, run,"
+      " incident FROM notified WHERE at_unix_ms < ?1 ORDER BY at_unix_ms"
+      " LIMIT ?2)",
+      ToUnixMillis(before), limit));
+  count();
+  ASSIGN_OR_RETURN(const bool no_events, PruneEvents(before, limit, database));
+  return is_done && no_events;
 }
 
 }  // namespace steadyrun

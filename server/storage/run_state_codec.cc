@@ -86,6 +86,7 @@ void EncodeRestarts(const RunState& state, MonoTime now,
     stored->set_signature(restart.signature);
     stored->set_step(restart.step.value);
     stored->set_made_progress(restart.made_progress);
+    stored->set_rolled_back(restart.rolled_back);
   }
 }
 
@@ -102,6 +103,7 @@ absl::Status DecodeRestarts(const v1::StoredRunState& in, MonoTime now,
     restart.signature = stored.signature();
     restart.step = Step{stored.step()};
     restart.made_progress = stored.made_progress();
+    restart.rolled_back = stored.rolled_back();
     state->restarts.push_back(std::move(restart));
   }
   return absl::OkStatus();
@@ -147,6 +149,12 @@ void EncodePlain(const RunState& state, v1::StoredRunState* out) {
   if (state.rollback_below)
     out->set_rollback_below(state.rollback_below->value);
   if (state.rollback_to) out->set_rollback_to(state.rollback_to->value);
+  for (const StepRange& skip : state.skips) {
+    v1::StoredStepRange* stored = out->add_skips();
+    stored->set_from(skip.from.value);
+    stored->set_to(skip.to.value);
+  }
+  out->set_learning_rate_factor(state.learning_rate_factor);
   out->set_max_step(state.max_step.value);
   out->set_attempt_step(state.attempt_step.value);
   out->set_max_step_at_start(state.max_step_at_start.value);
@@ -179,6 +187,10 @@ void DecodePlain(const v1::StoredRunState& in, RunState* state) {
   if (in.has_rollback_below())
     state->rollback_below = Step{in.rollback_below()};
   if (in.has_rollback_to()) state->rollback_to = Step{in.rollback_to()};
+  for (const v1::StoredStepRange& skip : in.skips()) {
+    state->skips.push_back({Step{skip.from()}, Step{skip.to()}});
+  }
+  state->learning_rate_factor = in.learning_rate_factor();
   state->max_step = Step{in.max_step()};
   state->attempt_step = Step{in.attempt_step()};
   state->max_step_at_start = Step{in.max_step_at_start()};

@@ -7,6 +7,7 @@
 
 #include "server/storage/audit_table.h"
 #include "server/storage/checkpoint_table.h"
+#include "server/storage/event_table.h"
 #include "server/storage/incident_table.h"
 #include "server/storage/migrations.h"
 #include "server/storage/rank_reader.h"
@@ -107,6 +108,17 @@ absl::StatusOr<std::vector<Incident>> SqliteHistory::Incidents(
       [&](Reader& reader) { return LoadIncidents(*reader.database, bounded); });
 }
 
+absl::StatusOr<std::vector<StoredEvent>> SqliteHistory::Events(
+    const EventQuery& query) {
+  return ReadValue<std::vector<StoredEvent>>(
+      [&](Reader& reader) { return LoadEvents(*reader.database, query); });
+}
+
+absl::StatusOr<std::int64_t> SqliteHistory::NewestEvent() {
+  return ReadValue<std::int64_t>(
+      [&](Reader& reader) { return steadyrun::NewestEvent(*reader.database); });
+}
+
 absl::StatusOr<Incident> SqliteHistory::FindIncident(const RunId& run,
                                                      std::int64_t number) {
   return ReadValue<Incident>([&](Reader& reader) {
@@ -157,6 +169,15 @@ absl::StatusOr<std::vector<RankPoint>> SqliteHistory::RankSeries(
     const RankQuery& query) {
   return ReadValue<std::vector<RankPoint>>(
       [&](Reader& reader) { return ReadRankSeries(query, *reader.database); });
+}
+
+absl::StatusOr<std::vector<StepRow>> SqliteHistory::Rows(
+    const RowQuery& query) {
+  RowQuery bounded = query;
+  bounded.limit = std::clamp(query.limit, 1, kMaxRowPage);
+  return ReadValue<std::vector<StepRow>>([&](Reader& reader) {
+    return ReadRowPage(bounded, &reader.names, *reader.database);
+  });
 }
 
 absl::StatusOr<RankMatrix> SqliteHistory::Matrix(const RankMatrixQuery& query) {

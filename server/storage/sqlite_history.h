@@ -8,6 +8,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 #include "base/clock.h"
+#include "server/storage/event_log.h"
 #include "server/storage/history.h"
 #include "server/storage/metric_names.h"
 #include "server/storage/sqlite.h"
@@ -16,7 +17,7 @@ namespace steadyrun {
 
 // History over read-only connections, opened as needed and kept, at most
 // kMaxReaders of them: more callers wait for one.
-class SqliteHistory final : public History {
+class SqliteHistory final : public History, public EventLog {
  public:
   // `clock` outlives this; the database exists and is migrated.
   SqliteHistory(std::string path, const Clock* clock);
@@ -39,12 +40,16 @@ class SqliteHistory final : public History {
   absl::StatusOr<StepRow> FindStep(const RunId& run, Step step) override;
   absl::StatusOr<std::vector<RankPoint>> RankSeries(
       const RankQuery& query) override;
+  absl::StatusOr<std::vector<StepRow>> Rows(const RowQuery& query) override;
   absl::StatusOr<RankMatrix> Matrix(const RankMatrixQuery& query) override;
   absl::StatusOr<std::vector<std::string>> Metrics(const RunId& run) override;
   absl::StatusOr<MetricCurve> MetricSeries(const MetricQuery& query) override;
   absl::StatusOr<std::vector<StoredAudit>> Audit(const RunId& run,
                                                  std::int32_t limit) override;
   absl::StatusOr<AuditHead> VerifyAudit() override;
+  absl::StatusOr<std::vector<StoredEvent>> Events(
+      const EventQuery& query) override;
+  absl::StatusOr<std::int64_t> NewestEvent() override;
   int SchemaVersion() const override;
   std::string Path() const override { return path_; }
   std::int64_t DiskBytes() const override;

@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/status_macros.h"
 #include "server/storage/checkpoint_table.h"
+#include "server/storage/event_table.h"
 #include "server/storage/incident_table.h"
 #include "server/storage/last_changes.h"
 #include "server/storage/migrations.h"
@@ -69,6 +70,7 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(
   std::unique_ptr<SqliteStore> store(
       new SqliteStore(std::move(lock), std::move(database)));
   store->history_ = std::make_unique<SqliteHistory>(path, clock);
+  ASSIGN_OR_RETURN(store->notices_, NoticeStore::Open(path, &store->gate_));
   ASSIGN_OR_RETURN(
       store->maintenance_,
       Maintenance::Open(path, options.maintenance, &store->gate_, clock));
@@ -81,6 +83,7 @@ SqliteStore::SqliteStore(DataDirLock lock, std::unique_ptr<Database> database)
 
 SqliteStore::~SqliteStore() {
   maintenance_.reset();
+  notices_.reset();
   history_.reset();
 }
 
@@ -173,6 +176,9 @@ absl::Status SqliteStore::SaveOne(const Change& change, Now now) {
             return SaveRun(state, now.mono, database);
           },
           [&](const Incident& incident) {
+            absl::Status status =
+                AppendIncidentEvent(incident, now.wall, database);
+            if (!status.ok()) return status;
             return SaveIncident(incident, database);
           },
           [&](const Checkpoint& checkpoint) {
@@ -184,8 +190,14 @@ absl::Status SqliteStore::SaveOne(const Change& change, Now now) {
           },
           [&](const StepRow& row) { return steps_.Save(row, database); },
           [&](const Decision& decision) {
+            absl::Status status = AppendEvent(decision, database);
+            if (!status.ok()) return status;
             return SaveDecision(decision, database);
           },
+          [&](const Page& page) {
+            return AppendEvent(page, now.wall, database);
+          },
+          [&](const Mute& mute) { return SaveMute(mute, now.wall, database); },
           [&](const AuditEntry& entry) {
             return audit_.Append(entry, server_epoch_, database);
           },

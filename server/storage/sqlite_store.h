@@ -9,7 +9,9 @@
 #include "server/storage/audit_table.h"
 #include "server/storage/data_dir.h"
 #include "server/storage/maintenance.h"
+#include "server/storage/notice_store.h"
 #include "server/storage/sqlite.h"
+#include "server/storage/sqlite_history.h"
 #include "server/storage/step_writer.h"
 #include "server/storage/store.h"
 #include "server/storage/write_gate.h"
@@ -42,6 +44,8 @@ class SqliteStore final : public Store {
 
   // For readers on other threads; lives as long as the store.
   History& history() { return *history_; }
+  EventLog& events() { return *history_; }
+  NoticeStore& notices() { return *notices_; }
   absl::Status RunMaintenanceRound() { return maintenance_->RunRound(); }
 
  private:
@@ -59,7 +63,8 @@ class SqliteStore final : public Store {
   AuditChain audit_;
   AuditHead published_;  // Last written to the log.
   std::uint64_t server_epoch_ = 0;
-  std::unique_ptr<History> history_;
+  std::unique_ptr<SqliteHistory> history_;
+  std::unique_ptr<NoticeStore> notices_;
   std::unique_ptr<Maintenance> maintenance_;
 };
 

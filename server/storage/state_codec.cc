@@ -95,6 +95,13 @@ std::string EncodeIncident(const Incident& incident) {
   out.set_remediation(incident.remediation);
   out.set_reason(incident.reason);
   out.set_signature(incident.signature);
+  out.set_detector(incident.detector);
+  out.set_onset_step(incident.onset_step.value);
+  out.set_advice(std::string(AdviceName(incident.advice)));
+  out.set_rollback_below(incident.rollback.below.value);
+  out.set_skip_from(incident.rollback.skip_from.value);
+  out.set_skip_to(incident.rollback.skip_to.value);
+  out.set_learning_rate_factor(incident.rollback.learning_rate_factor);
   for (const std::string& line : incident.evidence) out.add_evidence(line);
   for (const TimelineEntry& entry : incident.timeline) {
     v1::StoredTimelineEntry* stored = out.add_timeline();
@@ -130,6 +137,12 @@ absl::StatusOr<Incident> DecodeIncident(std::string_view bytes) {
   incident.remediation = in.remediation();
   incident.reason = in.reason();
   incident.signature = in.signature();
+  incident.detector = in.detector();
+  incident.onset_step = Step{in.onset_step()};
+  ASSIGN_OR_RETURN(incident.advice,
+                   ParseStoredName(in.advice(), Advice::kHalt, AdviceName));
+  incident.rollback = {Step{in.rollback_below()}, Step{in.skip_from()},
+                       Step{in.skip_to()}, in.learning_rate_factor()};
   incident.evidence.assign(in.evidence().begin(), in.evidence().end());
   for (const v1::StoredTimelineEntry& entry : in.timeline()) {
     incident.timeline.push_back(

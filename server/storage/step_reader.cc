@@ -182,6 +182,52 @@ absl::StatusOr<StepRow> ReadStep(const RunId& run, Step step,
       run, step.value));
 }
 
+absl::StatusOr<std::vector<StepRow>> ReadRowPage(const RowQuery& query,
+                                                 MetricNames* names,
+                                                 Database& database) {
+  std::vector<AttemptSteps> attempts;
+  RETURN_IF_ERROR(database.Query(
+      "SELECT id, attempt FROM attempts WHERE run = ?1 AND attempt >= ?2 AND"
+      " attempt >="
+      " coalesce((SELECT first_attempt FROM runs WHERE run = ?1), 0)"
+      " ORDER BY attempt",
+      [&](const Row& row) {
+        attempts.push_back({row.Int(0), AttemptId{row.Int(1)}, -1, -1});
+        return absl::OkStatus();
+      },
+      query.run, query.attempt.value));
+  std::vector<StepRow> page;
+  std::size_t values = 0;
+  const auto limit = static_cast<std::size_t>(query.limit);
+  for (const AttemptSteps& attempt : attempts) {
+    const bool is_begun = attempt.attempt == query.attempt;
+    const std::int64_t from = is_begun ? query.step.value + 1 : 0;
+    std::vector<std::int64_t> keys;
+    RETURN_IF_ERROR(database.Query(
+        "SELECT key FROM step_rows WHERE key BETWEEN ? AND ? ORDER BY key"
+        " LIMIT ?",
+        [&](const Row& row) {
+          keys.push_back(row.Int(0));
+          return absl::OkStatus();
+        },
+        StepKey(attempt.id, from), StepKey(attempt.id, kMaxStoredStep),
+        limit - page.size()));
+    for (const std::int64_t key : keys) {
+      ASSIGN_OR_RETURN(std::optional<StepRow> row,
+                       ReadStepRow(key, names, database));
+      if (!row) continue;
+      row->run = query.run;
+      row->attempt = attempt.attempt;
+      row->step = Step{StepOfKey(key)};
+      values += row->values.size();
+      page.push_back(*std::move(row));
+      if (values >= kMaxPageValues) return page;
+    }
+    if (page.size() >= limit) break;
+  }
+  return page;
+}
+
 absl::StatusOr<std::vector<RankPoint>> ReadRankSeries(const RankQuery& query,
                                                       Database& database) {
   const std::int64_t to = query.to == kNoStep ? kMaxStoredStep : query.to.value;

@@ -46,6 +46,11 @@ absl::StatusOr<std::vector<StepBucket>> ReadCurve(const StepQuery& query,
 absl::StatusOr<StepRow> ReadStep(const RunId& run, Step step,
                                  MetricNames* names, Database& database);
 
+// See History::Rows. `query.limit` is positive.
+absl::StatusOr<std::vector<StepRow>> ReadRowPage(const RowQuery& query,
+                                                 MetricNames* names,
+                                                 Database& database);
+
 absl::StatusOr<std::vector<RankPoint>> ReadRankSeries(const RankQuery& query,
                                                       Database& database);
 

@@ -310,6 +310,7 @@ class ApiFrontend::Impl {
     }
     if (what == "incidents") return Incidents(request, "");
     if (what == "audit") return Audit(request, "");
+    if (what == "journal") return Journal(request);
     return absl::NotFoundError("nothing is served at this path");
   }
 
@@ -359,6 +360,20 @@ class ApiFrontend::Impl {
     ASSIGN_OR_RETURN(const auto limit, Int32Parameter(request, "limit"));
     list.set_limit(limit);
     return Answer(*api_, list, &OperatorApi::ListAudit);
+  }
+
+  // Not /events: that is the live feed of the dashboard.
+  absl::StatusOr<HttpResponse> Journal(const HttpRequest& request) const {
+    v1::ListEventsRequest list;
+    ASSIGN_OR_RETURN(const auto after, IntParameter(request, "after"));
+    ASSIGN_OR_RETURN(const auto limit, Int32Parameter(request, "limit"));
+    list.set_after_seq(after);
+    list.set_limit(limit);
+    if (const auto run = request.query.find("run");
+        run != request.query.end()) {
+      list.set_run(run->second);
+    }
+    return Answer(*api_, list, &OperatorApi::ListEvents);
   }
 
   absl::StatusOr<HttpResponse> Steps(const HttpRequest& request,

@@ -133,6 +133,7 @@ const std::map<std::string_view, Method>& Methods() {
       {"GetReport", Query(&OperatorApi::GetReport)},
       {"GetSteps", Query(&OperatorApi::GetSteps)},
       {"ListAudit", Query(&OperatorApi::ListAudit)},
+      {"ListEvents", Query(&OperatorApi::ListEvents)},
       {"GetServerInfo", Query(&OperatorApi::GetServerInfo)},
       {"PlanAction", Query(&OperatorApi::PlanAction)},
       {"GetIncidentStory", Query(&OperatorApi::GetIncidentStory)},

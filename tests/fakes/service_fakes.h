@@ -140,6 +140,7 @@ class MemoryHistory final : public History {
   std::vector<Checkpoint> checkpoints;
   std::vector<StepBucket> buckets;
   std::vector<StoredAudit> audit;
+  std::vector<StepRow> rows;  // In order of attempt and step.
   RankMatrix matrix;
   absl::Status failure;               // Of every query, if not OK.
   std::function<void()> before_runs;  // Called by Runs(), if set.
@@ -199,6 +200,20 @@ class MemoryHistory final : public History {
   }
   absl::StatusOr<std::vector<RankPoint>> RankSeries(const RankQuery&) override {
     return std::vector<RankPoint>{};
+  }
+  absl::StatusOr<std::vector<StepRow>> Rows(const RowQuery& query) override {
+    if (!failure.ok()) return failure;
+    std::vector<StepRow> page;
+    for (const StepRow& row : rows) {
+      const bool is_later =
+          row.attempt > query.attempt ||
+          (row.attempt == query.attempt && row.step > query.step);
+      if (row.run == query.run && is_later &&
+          static_cast<std::int32_t>(page.size()) < query.limit) {
+        page.push_back(row);
+      }
+    }
+    return page;
   }
   absl::StatusOr<RankMatrix> Matrix(const RankMatrixQuery&) override {
     if (!failure.ok()) return failure;

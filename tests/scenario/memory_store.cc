@@ -40,7 +40,8 @@ void MemoryStore::Apply(const std::vector<Change>& changes, Now now) {
           } else if constexpr (std::is_same_v<T, RequestDone>) {
             requests_.emplace_back(c.request_id, c.reply);
           } else {
-            static_assert(std::is_same_v<T, RankFailed>);
+            static_assert(std::is_same_v<T, RankFailed> ||
+                          std::is_same_v<T, Mute> || std::is_same_v<T, Page>);
           }
         },
         change);

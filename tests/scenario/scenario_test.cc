@@ -115,6 +115,11 @@ class Script {
     trainer.ignores_save = line.Number("ignores_save", 0) != 0;
     trainer.says_late = line.Number("says_late", 0) != 0;
     trainer.fails_to_start = line.Number("fails_to_start", 0) != 0;
+    if (!line.Get("bad_batch", "").empty()) {
+      cluster_.Loss().SetBadBatch({line.Number("bad_batch", 0),
+                                   std::stod(line.Get("height", "1")),
+                                   line.Number("stays", 0) == 0});
+    }
     if (!line.Get("nan_once", "").empty()) {
       trainer.nan_once.insert(line.Number("nan_once", 0));
     }

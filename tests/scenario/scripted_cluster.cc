@@ -371,6 +371,7 @@ void ScriptedCluster::ObeyStart(Node& node, NodeRunState& run,
     node.stopped[rank.rank.value] = false;
     run.ranks.push_back(state);
   }
+  if (training_ != command.attempt) loss_.Begin(start.environment);
   training_ = command.attempt;
   step_ = start.resume_step.value;
   ready_at_ = now_ + FromSeconds(trainer_.startup_seconds);

@@ -18,6 +18,7 @@
 
 #include "server/engine/engine.h"
 #include "tests/scenario/memory_store.h"
+#include "tests/scenario/scripted_loss.h"
 
 namespace steadyrun {
 
@@ -63,6 +64,7 @@ class ScriptedCluster {
     bool fails_to_start = false;
   };
   Trainer& Settings() { return trainer_; }
+  ScriptedLoss& Loss() { return loss_; }
   void KillRank(std::int32_t rank, int signal);
   void FailRank(std::int32_t rank, const std::string& error);
   void StopRank(std::int32_t rank);  // SIGSTOP.
@@ -144,6 +146,7 @@ class ScriptedCluster {
   std::string transcript_;
 
   Trainer trainer_;
+  ScriptedLoss loss_;
   RunSpec spec_;
   AttemptId training_;      // The attempt that makes steps.
   std::int64_t step_ = -1;  // Of that attempt.

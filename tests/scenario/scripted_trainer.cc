@@ -183,6 +183,7 @@ bool ScriptedCluster::BeginLongPhase(std::int64_t step) {
 }
 
 void ScriptedCluster::ReportStep(std::int64_t step, bool is_nan) {
+  const auto finite = static_cast<float>(loss_.At(step));
   for (auto& [name, node] : nodes_) {
     StepBlock block;
     block.run = spec_.run;
@@ -201,7 +202,7 @@ void ScriptedCluster::ReportStep(std::int64_t step, bool is_nan) {
         node->progressed[rank.rank.value] = now_;
         block.ranks.push_back(static_cast<std::uint32_t>(rank.rank.value));
         const float nan = std::numeric_limits<float>::quiet_NaN();
-        loss.push_back(is_nan && rank.rank.value == 1 ? nan : 2.5F);
+        loss.push_back(is_nan && rank.rank.value == 1 ? nan : finite);
       }
     }
     if (block.ranks.empty()) continue;

@@ -44,6 +44,8 @@ void ServerStore::ApplyOne(const Change& change, MonoTime now) {
                    requests_[request.request_id] = request.reply;
                  },
                  [&](const RankFailed&) { ++totals_.rank_exits; },
+                 [](const Mute&) {},  // Of concern to people only.
+                 [](const Page&) {},
              },
              change);
 }

@@ -13,7 +13,8 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 PURE = ("server/model", "server/detect", "server/incident", "server/policy",
-        "server/recovery", "server/engine", "agent/core", "proto/messages")
+        "server/recovery", "server/engine", "agent/core", "proto/messages",
+        "replay", "fleet/sim")
 
 # Folder -> what it may include, beside itself and `base`. Longest prefix wins.
 MESSAGES = ("proto/messages",)
@@ -31,12 +32,17 @@ MAY_INCLUDE = {
     "server/engine": DECIDE + ("server/recovery",),
     "server/report": ENGINE,
     "server/storage": ENGINE,
-    "server/rpc": ENGINE + ("server/storage", "server/report"),
+    "server/rpc": ENGINE + ("server/storage", "server/report", "replay"),
     "server/web": ENGINE + ("server/rpc", "server/storage", "server/report"),
     "server/metrics": ENGINE + ("server/rpc", "server/notify"),
-    "server/notify": ENGINE,
+    "server/notify": ENGINE + ("server/storage",),
     "agent/core": MESSAGES,
-    "cli": ("proto",),
+    "replay": ENGINE,
+    "replay/readers": ENGINE + ("replay", "agent/logs"),
+    "fleet/sim": ENGINE,
+    "fleet/wire": MESSAGES + ("proto", "fleet/sim", "agent/core",
+                              "agent/transport"),
+    "cli": DECIDE + ("proto", "replay", "agent/logs", "fleet"),
 }
 
 SOURCE = [path for path in subprocess.run(
@@ -44,7 +50,7 @@ SOURCE = [path for path in subprocess.run(
     capture_output=True, check=True).stdout.split()]
 
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
-OURS = re.compile(r"^(base|proto|server|agent|cli|tests)/")
+OURS = re.compile(r"^(base|proto|server|agent|replay|fleet|cli|tests)/")
 
 
 def read(path):
@@ -78,6 +84,7 @@ class Tidy(unittest.TestCase):
     def test_protobuf_stays_in_the_adapters(self):
         adapters = ("server/rpc/", "server/storage/", "server/web/",
                     "agent/transport/", "agent/spool/", "cli/",
+                    "fleet/wire/",
                     "proto/messages/convert", "tests/")
         self.check([f"{path}: includes protobuf" for path in SOURCE
                     if re.search(r'#include [<"](steadyrun/v1/|google/protobuf)',

@@ -21,7 +21,8 @@ wrong is counted (`run.errors`) and shown by `steadyrun doctor`.
 Steps count from 1, so that step N done means N steps done.
 """
 
+from steadyrun._hash import parameter_hash
 from steadyrun._run import Action, Resume, Run, init
 
-__all__ = ["Action", "Resume", "Run", "init"]
+__all__ = ["Action", "Resume", "Run", "init", "parameter_hash"]
 __version__ = "0.1.0"

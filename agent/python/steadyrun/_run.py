@@ -47,12 +47,29 @@ class Action:
 class Resume:
     """Where to go on. False when the run starts from the beginning."""
 
-    __slots__ = ("step", "path", "attempt")
+    __slots__ = ("step", "path", "attempt", "skip", "learning_rate_factor")
 
-    def __init__(self, step, path, attempt):
+    def __init__(self, step, path, attempt, skip=(), learning_rate_factor=1.0):
         self.step = step  # Last step contained in the checkpoint; -1 none.
         self.path = path  # This rank's part of it; "" none.
         self.attempt = attempt  # This attempt, counted from 1; 0 no agent.
+        # ((first, last), ...): data to leave out after a rollback.
+        self.skip = skip
+        # Multiply the learning rate by it.
+        self.learning_rate_factor = learning_rate_factor
+
+    def data(self, step):
+        """The number of the data to use at `step`.
+
+        `step` itself while nothing is to be left out; past a window of
+        `skip`, as many further on. A trainer whose batches are numbered asks
+        for batch `data(step)`; one that reads a stream drops what lies
+        between.
+        """
+        for first, last in self.skip:
+            if step >= first:
+                step += last - first + 1
+        return step
 
     def __bool__(self):
         return self.step >= 0 and bool(self.path)
@@ -119,6 +136,8 @@ class Run:
             environment.number(environment.RESUME_STEP, -1),
             environment.text(environment.RESUME_PATH),
             environment.number(environment.ATTEMPT, 0),
+            environment.ranges(environment.SKIP),
+            environment.factor(environment.LEARNING_RATE_FACTOR),
         )
         self.errors = 0  # Exceptions swallowed here.
         self.last_error = ""

@@ -13,6 +13,7 @@ import threading
 import time
 
 _RANK_WAIT_SECONDS = 10.0
+_ENDS_AN_ATTEMPT = ("kill_rank", "stop_rank", "kill_node", "pause_node")
 _DUTY_SECONDS = 0.1  # Period of slow_rank's stopping and going.
 
 
@@ -93,6 +94,10 @@ class Injector:
                     self._strike(strike)
                 return
             attempt = self.clock.wait(fault.at_step)
+            for _ in range(self._times_before(fault)):
+                attempt = attempt and self.clock.wait(
+                    fault.at_step, max(1, attempt)
+                )
             while attempt:
                 if not self.clock.sleep(fault.delay):
                     return
@@ -103,6 +108,20 @@ class Injector:
         except Exception as error:  # A thread's end must not be silent.
             strike.error = repr(error)
             self.say("fault %s failed: %r" % (fault.describe(), error))
+
+    def _times_before(self, fault):
+        """Equal faults before this one in the script.
+
+        Written several times, what ends an attempt strikes in as many of
+        them, each time the step is reached: at once it would be one fault.
+        """
+        if fault.kind not in _ENDS_AN_ATTEMPT:
+            return 0
+        return sum(
+            other.fault.number < fault.number
+            and dataclasses.replace(other.fault, number=fault.number) == fault
+            for other in self.strikes
+        )
 
     def _strike(self, strike):
         fault = strike.fault
@@ -207,8 +226,9 @@ class Injector:
             rank = self._target_rank(fault).rank
         if rank is None:
             rank = self._choose(fault, self.ranks)
-        name = "%s.rank%d.step%d%s" % (
-            fault.kind, rank, step, ".repeat" if fault.repeat else "")
+        name = "%s.rank%d.step%d.%s" % (
+            fault.kind, rank, step,
+            "repeat" if fault.repeat else fault.number)
         with open(os.path.join(self.fault_files, name), "w"):
             pass
         return rank, os.path.join(self.fault_files, name)

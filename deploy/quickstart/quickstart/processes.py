@@ -68,6 +68,15 @@ def _start_ticks(pid):
     return stat[1] if stat and stat[0] not in "ZX" else None
 
 
+def _image(pid):
+    """Where the environment lies in memory: another after each exec."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return file.read().rpartition(b")")[2].split()[47]
+    except (OSError, IndexError):
+        return None
+
+
 def is_alive(pid):
     return _start_ticks(pid) is not None
 
@@ -77,7 +86,8 @@ class ProcessTable:
 
     def __init__(self, token):
         self.wanted = ("%s=%s" % (MARKER, token)).encode()
-        self._known = {}  # pid -> (start, program link, Process or None)
+        # pid -> (start, program link, image, Process or None)
+        self._known = {}
 
     def scan(self):
         """All living processes of ours."""
@@ -95,12 +105,14 @@ class ProcessTable:
             except OSError:
                 continue  # A kernel thread, or gone.
             before = self._known.get(pid)
-            # A fork has its parent's program until it executes its own.
-            if before and before[:2] == (start, program):
-                process = before[2]
+            # A fork has its parent's program and environment until it executes
+            # its own, which may be the same program.
+            image = _image(pid)
+            if before and before[:3] == (start, program, image):
+                process = before[3]
             else:
                 process = self._read(pid, start, program)
-            known[pid] = (start, program, process)
+            known[pid] = (start, program, image, process)
             if process:
                 found.append(process)
         self._known = known

@@ -101,7 +101,8 @@ CREATE TABLE rank_failures (
   rank INTEGER NOT NULL,
   node TEXT NOT NULL,
   at_unix_ms INTEGER NOT NULL,
-  exit BLOB NOT NULL
+  exit BLOB NOT NULL,
+  UNIQUE (run, attempt, rank)
 ) STRICT;
 CREATE INDEX rank_failures_by_run ON rank_failures (run, id);
 

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "server/storage/migrations.h"
 #include "steadyrun/v1/operator.grpc.pb.h"
 
 namespace steadyrun {
@@ -75,7 +76,7 @@ TEST_F(AppTest, TellsAboutItself) {
   ASSERT_TRUE(status.ok()) << status.error_message();
   EXPECT_EQ(info.server_epoch(), 1u);
   EXPECT_TRUE(info.storage_ok());
-  EXPECT_EQ(info.schema_version(), 1);
+  EXPECT_EQ(info.schema_version(), NewestSchemaVersion());
   EXPECT_THAT(info.database(), HasSubstr(config_.data_dir));
   EXPECT_THAT(info.http_address(), HasSubstr(std::to_string(app_->HttpPort())));
   EXPECT_TRUE(app_->IsHealthy());

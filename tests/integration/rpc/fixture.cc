@@ -10,7 +10,7 @@ void RpcTest::StartServer(TokenSet tokens, TlsFiles tls) {
       AgentServiceBackend{&sink_, &registry_, &tokens_, &clock_});
   OperatorBackend backend{&sink_, &live_, &history_, &replies_, &clock_};
   api_ = std::make_unique<OperatorApi>(backend);
-  operator_service_ = MakeOperatorService(api_.get(), &tokens_);
+  operator_service_ = MakeOperatorService(api_.get(), &tokens_, watch_);
   GrpcServerOptions options;
   options.address = "127.0.0.1:0";
   options.tls = std::move(tls);

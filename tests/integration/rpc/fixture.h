@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/rpc/agent_service.h"
+#include "server/rpc/event_watch.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/operator_api.h"
 #include "server/rpc/operator_service.h"
@@ -38,6 +39,7 @@ class RpcTest : public ::testing::Test {
   SessionRegistry registry_{&sink_, &clock_};
   PendingReplies replies_{&clock_, std::chrono::seconds(10)};
   std::unique_ptr<AgentEndpoint> endpoint_;
+  EventWatch* watch_ = nullptr;  // A test's own.
   std::unique_ptr<OperatorApi> api_;
   std::unique_ptr<grpc::Service> operator_service_;
   std::unique_ptr<GrpcServer> server_;

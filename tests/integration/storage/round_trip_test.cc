@@ -20,12 +20,12 @@ RunState FullRun(Now now) {
   RunState full;
   auto& [spec, phase, phase_reason, phase_since, phase_deadline, after_stop,
          attempt, placement, master_address, master_port, resume_step,
-         resume_attempt, rollback_below, rollback_to, max_step, attempt_step,
-         max_step_at_start, save_seq, save_step, save_then_stop,
-         save_request_id, save_margin_doublings, restarts,
-         restarts_without_progress, guard_from, avoid_node, open_incident,
-         incidents, created, ended, attempts, first_attempt, finished,
-         time_seconds, accounted] = full;
+         resume_attempt, rollback_below, rollback_to, skips,
+         learning_rate_factor, max_step, attempt_step, max_step_at_start,
+         save_seq, save_step, save_then_stop, save_request_id,
+         save_margin_doublings, restarts, restarts_without_progress, guard_from,
+         avoid_node, open_incident, incidents, created, ended, attempts,
+         first_attempt, finished, time_seconds, accounted] = full;
   auto& [run, argv, working_directory, environment, nodes, ranks_per_node,
          checkpoint_directory, target_steps, policy_toml, policy_file,
          log_format] = spec;
@@ -55,6 +55,8 @@ RunState FullRun(Now now) {
   resume_attempt = AttemptId{6};
   rollback_below = Step{410};
   rollback_to = Step{0};
+  skips = {{Step{390}, Step{600}}, {Step{700}, Step{701}}};
+  learning_rate_factor = 0.9;
   max_step = Step{512};
   attempt_step = Step{505};
   max_step_at_start = Step{480};
@@ -64,9 +66,9 @@ RunState FullRun(Now now) {
   save_request_id = "req-1";
   save_margin_doublings = 2;
   restarts = {{now.wall - seconds(60), now.mono - seconds(60), AttemptId{5},
-               IncidentKind::kNan, "nan@300", Step{300}, true},
+               IncidentKind::kNan, "nan@300", Step{300}, true, true},
               {now.wall - seconds(9), now.mono - seconds(9), AttemptId{6},
-               IncidentKind::kNodeLost, "", kNoStep, false}};
+               IncidentKind::kNodeLost, "", kNoStep, false, false}};
   restarts_without_progress = 2;
   guard_from = AttemptId{4};
   avoid_node = "node-1";
@@ -155,8 +157,8 @@ Incident FullIncident(const RunId& run, std::int64_t number, WallTime at) {
   Incident incident;
   // As many as there are fields: a new one must be filled in below.
   [[maybe_unused]] const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11,
-                                f12, f13, f14, f15, f16, f17, f18, f19] =
-      incident;
+                                f12, f13, f14, f15, f16, f17, f18, f19, f20,
+                                f21, f22, f23] = incident;
   incident.number = number;
   incident.run = run;
   incident.kind = IncidentKind::kStorage;
@@ -272,6 +274,8 @@ TEST_F(RoundTripTest, DecisionsRequestsAndRankFailures) {
   Apply({Decision{"r", AttemptId{2}, 4, clock_.WallNow(), "restart", "because"},
          RequestDone{"req-1", "done"}, RequestDone{"req-1", "done twice"},
          failure});
+  // The same report applied again: a rank of an attempt ends once.
+  Apply({failure});
   const Snapshot snapshot = LoadAll();
   EXPECT_THAT(snapshot.requests,
               testing::ElementsAre(testing::Pair("req-1", "done")));

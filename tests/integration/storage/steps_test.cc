@@ -156,6 +156,37 @@ TEST_F(StepsTest, AStepComesBackWithAllRanksAndNames) {
       absl::IsNotFound(store_->history().FindStep("r", Step{11}).status()));
 }
 
+TEST_F(StepsTest, RowsOfAllAttemptsComeInPages) {
+  ApplySteps(1, 0, 9);
+  ApplySteps(2, 5, 11);
+  Apply({MakeStep("other", 1, 3, 2)});
+  std::vector<std::pair<std::int64_t, std::int64_t>> seen;
+  RowQuery query{.run = "r", .limit = 4};
+  for (int pages = 0; pages < 20; ++pages) {
+    const auto page = store_->history().Rows(query);
+    ASSERT_TRUE(page.ok()) << page.status();
+    ASSERT_LE(page->size(), 4u);
+    if (page->empty()) break;
+    for (const StepRow& row : *page) {
+      EXPECT_EQ(row.run, "r");
+      EXPECT_EQ(row.world_size, 2);
+      EXPECT_GT(row.loss, 0);
+      seen.emplace_back(row.attempt.value, row.step.value);
+    }
+    query.attempt = page->back().attempt;
+    query.step = page->back().step;
+  }
+  std::vector<std::pair<std::int64_t, std::int64_t>> all;
+  for (std::int64_t step = 0; step <= 9; ++step) all.emplace_back(1, step);
+  for (std::int64_t step = 5; step <= 11; ++step) all.emplace_back(2, step);
+  EXPECT_EQ(seen, all);
+  // From an attempt on.
+  const auto later = store_->history().Rows({.run = "r", .attempt = {2}});
+  ASSERT_TRUE(later.ok());
+  EXPECT_EQ(later->size(), 7u);
+  EXPECT_TRUE(store_->history().Rows({.run = "none"})->empty());
+}
+
 TEST_F(StepsTest, LateRanksAreMergedInAndRepetitionsChangeNothing) {
   const StepRow whole = MakeStep("r", 1, 5, 4);
   StepRow early = whole;

@@ -93,6 +93,38 @@ TEST_F(ConfigTest, TheExampleFileIsTheDefaults) {
   EXPECT_EQ(config.keep_days, defaults.keep_days);
 }
 
+TEST_F(ConfigTest, NotificationsAreReadWithTheirSecrets) {
+  const std::string secret = WriteFile(" s3cret\n");
+  ServerConfig config;
+  ASSERT_TRUE(ReadConfigFile("[notify]\nremind_after = \"1h\"\n"
+                             "min_severity = \"critical\"\n"
+                             "[notify.webhook]\nurl = \"https://x/y\"\n"
+                             "secret_file = \"" +
+                                 secret +
+                                 "\"\n[notify.alertmanager]\n"
+                                 "url = \"http://am:9093/\"\n",
+                             "f", &config)
+                  .ok());
+  EXPECT_EQ(config.notifier.notice.remind_after, std::chrono::hours(1));
+  EXPECT_EQ(config.notifier.notice.min_severity, Severity::kCritical);
+  EXPECT_EQ(config.notifier.sinks.webhook_secret, "s3cret");
+  EXPECT_EQ(config.notifier.alertmanager_url, "http://am:9093");
+}
+
+TEST_F(ConfigTest, MistakesInNotificationsAreNamed) {
+  ServerConfig config;
+  const absl::Status status = ReadConfigFile(
+      "[notify.slack]\nurl = \"ftp://x\"\n[notify.mail]\n"
+      "url = \"smtp://x\"\n[notify.pagerduty]\n"
+      "routing_key_file = \"/nonexistent\"\n[notify.teams]\nurl = \"x\"\n",
+      "f", &config);
+  const std::string error(status.message());
+  EXPECT_THAT(error, HasSubstr("f:2:7"));
+  EXPECT_THAT(error, HasSubstr("mail needs notify.mail.from"));
+  EXPECT_THAT(error, HasSubstr("/nonexistent"));
+  EXPECT_THAT(error, HasSubstr("teams"));
+}
+
 TEST_F(ConfigTest, MistakesInTheFileAreNamedWithTheirPlace) {
   const std::string file =
       WriteFile("[server]\ngrpc_adress = \"x\"\n[retention]\ndays = 0\n");

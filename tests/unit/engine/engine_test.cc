@@ -246,6 +246,33 @@ TEST(EngineTest, LastWordsAfterTheEndStillCount) {
   EXPECT_EQ(f.Run().state.finished.at(1), "beef");
 }
 
+// A node that was cut off while the run made its last steps without it: its
+// blocks, still waiting for their rows to close, and its last word come in one
+// message, after a heartbeat that tells of an end but of no step.
+TEST(EngineTest, ACompletedRunHasDoneTheStepsItsRanksHaveDone) {
+  EngineFixture f;
+  f.StartRun();
+  for (int step = 1; step <= 100; ++step) f.Tell("a", f.Block(0, step));
+  for (int i = 0; i < 15; ++i) {
+    f.Pass(milliseconds(100));
+    f.Beat("a");
+    f.Tick();
+  }
+  f.Tell("a", RankFinished{"gpt", AttemptId{1}, Rank{0}, Step{100}, "beef"});
+  f.Tell("a", f.Exit(0, 0));
+  RankState& rank = f.RunOn("b").ranks[0];
+  rank.life = RankLife::kExited;
+  f.Beat("b");
+  ASSERT_EQ(f.Run().state.phase, RunPhase::kRunning);
+
+  for (int step = 1; step <= 100; ++step) f.Tell("b", f.Block(1, step));
+  f.Tell("b", RankFinished{"gpt", AttemptId{1}, Rank{1}, Step{100}, "beef"});
+
+  EXPECT_EQ(f.Run().state.phase, RunPhase::kCompleted);
+  EXPECT_EQ(f.Run().state.attempt_step, Step{100});
+  EXPECT_EQ(f.Run().state.max_step, Step{100});
+}
+
 TEST(EngineTest, OneRankEndingEarlyIsNoEnd) {
   EngineFixture f;
   f.StartRun();

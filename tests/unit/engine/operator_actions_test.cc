@@ -62,6 +62,31 @@ TEST(OperatorActionsTest, ANameUsedAgainGoesOnCounting) {
   EXPECT_EQ(f.Run().state.max_step, kNoStep);
 }
 
+TEST(OperatorActionsTest, AMuteIsAChangeWithAnEndAndAnAudit) {
+  EngineFixture f;
+  f.Launch("q");
+  ActionRequested mute;
+  mute.request_id = "m";
+  mute.actor = "ada";
+  mute.run = "gpt";
+  mute.action = OperatorAction::kMute;
+  mute.reason = "maintenance";
+  mute.duration = std::chrono::hours(2);
+  const Outcome outcome = f.Step(mute);
+  const auto mutes = ChangesOf<Mute>(outcome);
+  ASSERT_THAT(mutes, SizeIs(1));
+  const auto audit = ChangesOf<AuditEntry>(outcome);
+  ASSERT_THAT(audit, SizeIs(1));
+  EXPECT_EQ(audit[0].action, "mute");
+  EXPECT_EQ(mutes[0].until, audit[0].at + std::chrono::hours(2));
+  EXPECT_EQ(mutes[0].actor, "ada");
+  EXPECT_THAT(ChangesOf<Mute>(f.Step(mute)), IsEmpty());  // Sent twice.
+
+  const Outcome over = f.Act(OperatorAction::kUnmute);
+  ASSERT_THAT(ChangesOf<Mute>(over), SizeIs(1));
+  EXPECT_EQ(ChangesOf<Mute>(over)[0].until, ChangesOf<AuditEntry>(over)[0].at);
+}
+
 TEST(OperatorActionsTest, BadSpecsAreRefusedWithTheField) {
   struct Case {
     std::function<void(RunSpec*)> spoil;

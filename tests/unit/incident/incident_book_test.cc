@@ -443,5 +443,67 @@ TEST(IncidentBookTest, RandomFindingsKeepTheBookInOrder) {
   }
 }
 
+// Seen first as a silent agent, then by its peers' broken connections.
+TEST(IncidentBookTest, ALostNodeIsOneStoryWithItsAgentAndItsPeers) {
+  IncidentBook book("run", 0);
+  book.Observe(Make(K::kAgentLost, {"a", kNoRank}, seconds(0)), At(seconds(3)));
+  Finding victim = Crash({"b", Rank{2}}, seconds(3));
+  victim.is_victim = true;
+  book.Observe(victim, At(seconds(3)));
+  Finding lost = Make(K::kNodeLost, {"a", kNoRank}, seconds(0));
+  lost.is_independent = true;
+
+  EXPECT_EQ(book.Observe(lost, At(seconds(4))).incident, 2);
+
+  ASSERT_THAT(book.Open(), SizeIs(1));
+  EXPECT_EQ(book.Open().at(0)->kind, K::kNodeLost);
+  EXPECT_EQ(book.Open().at(0)->culprit, (Culprit{"a", kNoRank}));
+}
+
+// --- Of the training.
+
+Finding Spike(Advice advice, Duration after) {
+  Finding finding = Make(K::kLossSpike, {}, after);
+  finding.detector = "loss_spike";
+  finding.onset_step = Step{100};
+  finding.advice = advice;
+  finding.severity =
+      advice == Advice::kRollback ? Severity::kCritical : Severity::kWarning;
+  finding.rollback.below = Step{50};
+  return finding;
+}
+
+TEST(IncidentBookTest, AJudgementGrowsIntoWhatEndsTheAttempt) {
+  IncidentBook book("run", 0);
+  EXPECT_FALSE(book.Observe(Spike(Advice::kReport, seconds(0)), At(seconds(1)))
+                   .needs_recovery);
+  EXPECT_EQ(book.Recovering(), nullptr);
+
+  book.Observe(Spike(Advice::kRollback, seconds(0)), At(seconds(2)));
+  ASSERT_THAT(book.Open(), SizeIs(1));
+  ASSERT_NE(book.Recovering(), nullptr);
+  EXPECT_EQ(book.Recovering()->rollback.below, Step{50});
+
+  // Not talked down by a later report.
+  book.Observe(Spike(Advice::kReport, seconds(0)), At(seconds(3)));
+  EXPECT_EQ(book.Open().at(0)->advice, Advice::kRollback);
+  EXPECT_EQ(book.Open().at(0)->severity, Severity::kCritical);
+
+  book.Recover(book.Open().at(0)->attempt.Next(), Step{60}, At(seconds(9)));
+  EXPECT_THAT(book.Open(), IsEmpty());
+}
+
+TEST(IncidentBookTest, ANewAttemptIsJudgedAnew) {
+  IncidentBook book("run", 0);
+  book.Observe(Spike(Advice::kReport, seconds(0)), At(seconds(1)));
+  const AttemptId attempt = book.Open().at(0)->attempt;
+
+  book.LeaveTraining(attempt, At(seconds(2)));
+  EXPECT_THAT(book.Open(), SizeIs(1));
+  book.LeaveTraining(attempt.Next(), At(seconds(3)));
+  EXPECT_THAT(book.Open(), IsEmpty());
+  EXPECT_EQ(book.TakeChanged().at(0).state, IncidentState::kClosed);
+}
+
 }  // namespace
 }  // namespace steadyrun

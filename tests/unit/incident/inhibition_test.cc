@@ -146,6 +146,33 @@ TEST(InhibitionTest, AnotherAttemptIsAnotherStory) {
   }
 }
 
+TEST(InhibitionTest, CausesOfTheTrainingTakeOverWhatTheyCause) {
+  const Culprit nobody;
+  const std::pair<K, K> pairs[] = {{K::kNan, K::kLossSpike},
+                                   {K::kLossSpike, K::kGradExplosion},
+                                   {K::kDivergence, K::kLossSpike},
+                                   {K::kStraggler, K::kSlowdown},
+                                   {K::kDataStall, K::kSlowdown},
+                                   {K::kRolloutMismatch, K::kKlBlowup},
+                                   {K::kRewardHacking, K::kLengthExplosion}};
+  for (const auto& [cause, effect] : pairs) {
+    EXPECT_EQ(Relate(Open(effect, nobody), New(cause, nobody)),
+              R::kBetterCause);
+    EXPECT_EQ(Relate(Open(cause, nobody), New(effect, nobody)), R::kVictim);
+  }
+  EXPECT_EQ(Relate(Open(K::kLossSpike, nobody), New(K::kSlowdown, nobody)),
+            R::kIndependent);
+  EXPECT_EQ(Relate(Open(K::kCrash), New(K::kStraggler, {"a", Rank{0}})),
+            R::kIndependent);
+}
+
+TEST(InhibitionTest, TwoSlowRanksAreTwoStories) {
+  EXPECT_EQ(Relate(Open(K::kStraggler), New(K::kStraggler, {"a", Rank{0}})),
+            R::kSameCause);
+  EXPECT_EQ(Relate(Open(K::kStraggler), New(K::kStraggler, {"a", Rank{1}})),
+            R::kIndependent);
+}
+
 TEST(InhibitionTest, ConditionsStandBesideFaults) {
   const K conditions[] = {K::kAgentLost, K::kCheckpointBad,
                           K::kCheckpointOverdue, K::kStorage};

@@ -99,7 +99,8 @@ TEST_F(ServerMetricsTest, ShowsTheLiveView) {
            "steadyrun_nodes{state=\"connected\"} 2\n",
            "steadyrun_nodes{state=\"lost\"} 0\n",
            "steadyrun_agent_reports_total{outcome=\"accepted\"} 11\n",
-           "steadyrun_notifications_total{sink=\"webhook\",outcome=\"failed\"} "
+           "steadyrun_notifications_total{sink=\"page_webhook\",outcome="
+           "\"failed\"} "
            "1\n",
            "steadyrun_engine_queue_depth 5\n",
            "steadyrun_storage_bytes 4096\n",

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,7 +38,7 @@ const std::vector<BadCase>& BadCases() {
 timout = "10s")",
        R"(policy.toml:5:1: unknown key 'detect.hang.timout' (did you mean 'timeout'?))"},
       {R"(mod = 1)",
-       R"(policy.toml:1:1: unknown key 'mod' (known here: checkpoint, detect, incident, quarantine, restart, timeouts))"},
+       R"(policy.toml:1:1: unknown key 'mod' (known here: checkpoint, detect, incident, parallel, quarantine, restart, timeouts))"},
       {R"([incident.crahs]
 mode = "act")",
        R"(policy.toml:1:11: unknown key 'incident.crahs' (did you mean 'crash'?))"},
@@ -262,10 +264,10 @@ per_hour = 1
 per_hour = 2)",
        R"(policy.toml:3:12: syntax error: Error while parsing key-value pair: cannot redefine existing integer 'per_hour')"},
       {R"("detect.hang.timeout" = "10s")",
-       R"(policy.toml:1:1: unknown key '"detect.hang.timeout"' (known here: checkpoint, detect, incident, quarantine, restart, timeouts))"},
+       R"(policy.toml:1:1: unknown key '"detect.hang.timeout"' (known here: checkpoint, detect, incident, parallel, quarantine, restart, timeouts))"},
       {R"(["incident.crash"]
 mode = "act")",
-       R"(policy.toml:1:2: unknown key '"incident.crash"' (known here: checkpoint, detect, incident, quarantine, restart, timeouts))"},
+       R"(policy.toml:1:2: unknown key '"incident.crash"' (known here: checkpoint, detect, incident, parallel, quarantine, restart, timeouts))"},
       {R"(name = "unterminated)",
        R"(policy.toml:1:21: syntax error: Error while parsing string: encountered end-of-file)"},
       {R"([[incident]]
@@ -436,12 +438,17 @@ TEST(PolicyTextTest, ReadsBackToAnEqualPolicy) {
   }
 }
 
+// STEADYRUN_WRITE_EXAMPLES=1 writes the file anew.
 TEST(PolicyTextTest, TheExampleFileIsTheDefaultPolicy) {
-  const auto text = ReadFile("deploy/config/policy.example.toml");
+  constexpr const char* kExample = "deploy/config/policy.example.toml";
+  if (std::getenv("STEADYRUN_WRITE_EXAMPLES") != nullptr) {
+    std::ofstream(kExample) << RenderPolicy(DefaultPolicy());
+  }
+  const auto text = ReadFile(kExample);
 
   ASSERT_TRUE(text.ok()) << text.status();
   EXPECT_EQ(*text, RenderPolicy(DefaultPolicy()))
-      << "print RenderPolicy(DefaultPolicy()) into the file";
+      << "run this test once with STEADYRUN_WRITE_EXAMPLES=1";
 }
 
 }  // namespace

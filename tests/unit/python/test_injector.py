@@ -140,6 +140,18 @@ class InjectorTest(unittest.TestCase):
         self.wait_for(lambda: strike.times == 2)
         self.assertEqual(self.trainers.processes[2].wait(10), -signal.SIGKILL)
 
+    def test_a_fault_written_twice_strikes_two_attempts(self):
+        injector = self.inject(
+            "[[fault]]\nkind='kill_rank'\nrank=0\nat_step=20\n" * 2
+        )
+        first, second = injector.strikes
+        self.wait_for(lambda: first.times == 1)
+        self.trainers.stop()
+        self.assertEqual(second.times, 0)
+        self.trainers.start(attempt=2)
+        self.wait_for(lambda: second.times == 1)
+        self.assertEqual(self.trainers.processes[2].wait(10), -signal.SIGKILL)
+
     def test_a_stopped_rank_goes_on_after_its_seconds(self):
         injector = self.inject(
             "[[fault]]\nkind='stop_rank'\nrank=0\nat_step=5\nseconds=0.3\n"
@@ -221,7 +233,7 @@ class InjectorTest(unittest.TestCase):
         )
         self.assertEqual(
             sorted(os.listdir(os.path.join(self.folder, "faults"))),
-            ["exit_rank.rank0.step99.repeat", "nan_loss.rank1.step100000"],
+            ["exit_rank.rank0.step99.repeat", "nan_loss.rank1.step100000.1"],
         )
 
 

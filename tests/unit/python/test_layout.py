@@ -104,7 +104,8 @@ class LayoutTest(unittest.TestCase):
 
     def test_environment_names(self):
         names = ("RECORDER", "RUN_ID", "ATTEMPT", "CHECKPOINT_DIR",
-                 "RESUME_STEP", "RESUME_PATH", "TARGET_STEPS")
+                 "RESUME_STEP", "RESUME_PATH", "TARGET_STEPS", "SKIP",
+                 "LEARNING_RATE_FACTOR")
         found = run_c("\n".join(
             'printf("%s=%%s\\n", SRUN_ENV_%s);' % (name, name)
             for name in names

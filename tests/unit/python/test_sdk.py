@@ -344,6 +344,30 @@ class SdkTest(unittest.TestCase):
             result.stdout, "True 120 /c/r.pt 4 /c/attempt-4 150\n"
         )
 
+    def test_data_to_leave_out_is_jumped_over(self):
+        result = self.run_program(
+            "import steadyrun\n"
+            "resume = steadyrun.init().resume\n"
+            "print([resume.data(step) for step in (1, 9, 10, 14, 15, 40)],\n"
+            "      resume.learning_rate_factor)\n",
+            STEADYRUN_SKIP="10-12,18-19,x-,7", STEADYRUN_RESUME_STEP="8",
+            STEADYRUN_LEARNING_RATE_FACTOR="0.9",
+        )
+
+        self.assertEqual(
+            result.stdout, "[1, 9, 13, 17, 20, 45] 0.9\n"
+        )
+
+    def test_nothing_is_left_out_unless_told(self):
+        result = self.run_program(
+            "import steadyrun\n"
+            "resume = steadyrun.init().resume\n"
+            "print(resume.data(7), resume.skip, resume.learning_rate_factor)\n",
+            STEADYRUN_LEARNING_RATE_FACTOR="-3",
+        )
+
+        self.assertEqual(result.stdout, "7 () 1.0\n")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -141,6 +141,23 @@ TEST_F(StartDerivationTest, TheStartHoldsAllThatTheRanksNeed) {
                           RankStart{Rank{3}, 1, "/ckpt/attempt-1/20/3"}));
 }
 
+TEST_F(StartDerivationTest, WhatTheTrainingIsToLeaveOutIsInTheEnvironment) {
+  state_.spec.environment = {{"A", "1"}};
+  auto environment = [&] {
+    const std::vector<Command> commands = Derive("b");
+    return std::get<StartCommand>(commands.at(0).body).environment;
+  };
+  EXPECT_THAT(environment(), ElementsAre(testing::Pair("A", "1")));
+
+  state_.skips = {{Step{10}, Step{12}}, {Step{20}, Step{20}}};
+  state_.learning_rate_factor = 0.81;
+  EXPECT_THAT(
+      environment(),
+      ElementsAre(testing::Pair("A", "1"),
+                  testing::Pair("STEADYRUN_LEARNING_RATE_FACTOR", "0.81"),
+                  testing::Pair("STEADYRUN_SKIP", "10-12,20-20")));
+}
+
 TEST_F(StartDerivationTest, NoStartBeforeTheFloorStands) {
   cluster_.Node("b").Floor(1);
   EXPECT_THAT(Ids("b"), ElementsAre("gpt/2/stop/b"));

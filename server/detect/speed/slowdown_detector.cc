@@ -1,0 +1,157 @@
+#include "server/detect/speed/slowdown_detector.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+
+#include "server/model/row_columns.h"
+
+namespace steadyrun {
+namespace {
+
+// A found fault that accounts for this much of a change is its cause.
+constexpr double kMostOfIt = 2.0 / 3;
+// A level that moved by less has not moved.
+constexpr double kSame = 0.05;
+
+constexpr std::string_view kLength = "response_length/mean";
+
+// Usually one rank reports it; 0 when none does.
+double LongestReported(std::span<const float> column) {
+  float longest = 0;
+  for (const float value : column) {
+    if (std::isfinite(value)) longest = std::max(longest, value);
+  }
+  return longest;
+}
+
+}  // namespace
+
+void SlowdownDetector::Begin(const WatchedWorld& world) {
+  time_.Reset();
+  rate_.Reset();
+  lengths_.Reset();
+  stages_.assign(world.Size() > 0 ? world.places.Stages() : 0, BlockSeries());
+  usual_time_.reset();
+  usual_rate_.reset();
+}
+
+bool SlowdownDetector::IsExplained(const LevelWatch::Change& change,
+                                   const Known& known) const {
+  if (known.is_data_stall) return true;
+  const double excess = change.after / change.before - 1;
+  if (known.straggler_cost >= kMostOfIt * excess) return true;
+  // More work a step.
+  const std::optional<double> rate = rate_.Blocks().RatioSince(change.onset);
+  if (rate.has_value() && *rate > 1 - kSame) return true;
+  const std::optional<double> length = lengths_.RatioSince(change.onset);
+  return length.has_value() && (1 + excess) / *length < 1 + options_.minimum;
+}
+
+void SlowdownDetector::Observe(const StepRow& row, const Known& known,
+                               const WatchedWorld& world, Now now,
+                               Verdicts* verdicts) {
+  for (std::size_t i = 0; i < stages_.size() && i < known.stage_seconds.size();
+       ++i) {
+    stages_[i].Add(row.step, known.stage_seconds[i]);
+  }
+  // The rate first: whether a longer step does more work is asked of it.
+  std::optional<LevelWatch::Change> rate;
+  if (row.step_seconds > 0 && row.tokens > 0) {
+    rate = rate_.Add(row.step, row.tokens / row.step_seconds);
+  }
+  lengths_.Add(row.step, LongestReported(RowColumn(row, kLength)));
+  const auto time = time_.Add(row.step, row.step_seconds);
+  if (time.has_value() && time->after > time->before &&
+      !IsExplained(*time, known)) {
+    if (!usual_time_.has_value()) usual_time_ = time->before;
+    verdicts->findings.push_back(
+        Describe(*time, /*is_time=*/true, row, world, now));
+  }
+  if (rate.has_value() && rate->after < rate->before) {
+    const auto longer = time_.Blocks().RatioSince(rate->onset);
+    if (longer.has_value() && *longer < 1 + kSame) {
+      if (!usual_rate_.has_value()) usual_rate_ = rate->before;
+      verdicts->findings.push_back(
+          Describe(*rate, /*is_time=*/false, row, world, now));
+    }
+  }
+  ClearIfOver(world, verdicts);
+}
+
+void SlowdownDetector::ClearIfOver(const WatchedWorld& world,
+                                   Verdicts* verdicts) {
+  if (!usual_time_.has_value() && !usual_rate_.has_value()) return;
+  const double near = options_.minimum / 2;
+  if (usual_time_.has_value() &&
+      time_.Blocks().Level() <= *usual_time_ * (1 + near)) {
+    usual_time_.reset();
+  }
+  if (usual_rate_.has_value() &&
+      rate_.Blocks().Level() >= *usual_rate_ * (1 - near)) {
+    usual_rate_.reset();
+  }
+  if (usual_time_.has_value() || usual_rate_.has_value()) return;
+  Clearance clearance;
+  clearance.kind = IncidentKind::kSlowdown;
+  clearance.run = world.attempt.run;
+  clearance.reason = "the run is as fast as before again";
+  verdicts->cleared.push_back(std::move(clearance));
+}
+
+std::string SlowdownDetector::WhereItIs(Step onset) const {
+  std::string slower;
+  bool is_known = false;
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    const std::optional<double> ratio = stages_[i].RatioSince(onset);
+    if (!ratio.has_value()) continue;
+    is_known = true;
+    if (*ratio < 1 + kSame) continue;
+    slower += fmt::format("{}stage {} {:.2f} times", slower.empty() ? "" : ", ",
+                          i, *ratio);
+  }
+  if (!is_known) {
+    return "no compute_seconds are reported, so whether devices or "
+           "communication became slower is unknown";
+  }
+  if (slower.empty()) {
+    return "compute time did not change: communication, input or waiting did";
+  }
+  return "compute time since the onset: " + slower;
+}
+
+Finding SlowdownDetector::Describe(const LevelWatch::Change& change,
+                                   bool is_time, const StepRow& row,
+                                   const WatchedWorld& world, Now now) const {
+  Finding finding = MakeFinding(IncidentKind::kSlowdown, world.attempt, now);
+  finding.detector = "slowdown";
+  finding.severity = Severity::kWarning;
+  finding.step = row.step;
+  finding.onset_step = change.onset;
+  finding.advice = Advice::kReport;
+  const double ratio = change.after / change.before;
+  if (is_time) {
+    finding.reason = fmt::format(
+        "A step takes {:.0f} % longer since step {}: {} instead of {}.",
+        100 * (ratio - 1), change.onset.value,
+        HumanSeconds(FromSeconds(change.after)),
+        HumanSeconds(FromSeconds(change.before)));
+    finding.signature = "slowdown step_time";
+  } else {
+    finding.reason = fmt::format(
+        "The run does {:.0f} % fewer tokens a second since step {} though a "
+        "step takes as long as before: {:.4g} instead of {:.4g}.",
+        100 * (1 - ratio), change.onset.value, change.after, change.before);
+    finding.signature = "slowdown throughput";
+  }
+  const double slow = is_time ? ratio : 1 / ratio;
+  finding.evidence = {
+      fmt::format("what if: {:.3f} times the time of before (waste {:.1f} %)",
+                  slow, 100 * (1 - 1 / slow)),
+      WhereItIs(change.onset)};
+  return finding;
+}
+
+}  // namespace steadyrun
