@@ -111,6 +111,10 @@ std::string EffectOf(OperatorAction action, const v1::ActionPlan& plan,
       return "Later attempts do not use the node; what runs there goes on.";
     case OperatorAction::kRelease:
       return "The node may be used again, with a clean sheet.";
+    case OperatorAction::kMute:
+      return "Nobody is told of this run's incidents for a while; it goes on.";
+    case OperatorAction::kUnmute:
+      return "Incidents of this run are told again at once.";
   }
   return "";
 }
@@ -148,7 +152,9 @@ absl::Status OperatorApi::PlanAction(const v1::ActionRequest& request,
   if (asked.reason().empty()) asked.set_reason("plan");
   ASSIGN_OR_RETURN(const ActionRequested action, ReadAction(asked));
   reply->set_resume_step(kNoStep.value);
-  if (action.run.empty()) {  // Concerns a node.
+  const bool is_quiet = action.action == OperatorAction::kMute ||
+                        action.action == OperatorAction::kUnmute;
+  if (action.run.empty() || is_quiet) {  // Nothing that runs is touched.
     reply->set_possible(true);
     reply->set_effect(EffectOf(action.action, *reply, 0));
     return absl::OkStatus();
