@@ -153,7 +153,9 @@ absl::Status OperatorApi::PlanAction(const v1::ActionRequest& request,
   if (asked.reason().empty()) asked.set_reason("plan");
   ASSIGN_OR_RETURN(const ActionRequested action, ReadAction(asked));
   reply->set_resume_step(kNoStep.value);
-  if (action.run.empty()) {  // Concerns a node.
+  const bool is_quiet = action.action == OperatorAction::kMute ||
+                        action.action == OperatorAction::kUnmute;
+  if (action.run.empty() || is_quiet) {  // Nothing that runs is touched.
     reply->set_possible(true);
     reply->set_effect(EffectOf(action.action, *reply, 0));
     return absl::OkStatus();

@@ -2,16 +2,16 @@
 # Prints the figures of the README: one section a question. About ten minutes
 # on two quiet cores; compare the figures of one run with each other, not with
 # those of another machine.
-#   tests/bench/run.sh [ingest] [storage] [sdk] [agent] [recovery]   all without
+#   tests/bench/run.sh [ingest] [storage] [sdk] [agent] [recovery] [web]   all without
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 sections=("$@")
 if ((${#sections[@]} == 0)); then
-  sections=(ingest storage sdk agent recovery)
+  sections=(ingest storage sdk agent recovery web)
 fi
 
-deploy/install-packages.sh build torch
+deploy/install-packages.sh build torch web browser
 # Objects are the same wherever the checkout lies.
 export CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_NOHASHDIR=1
 export CCACHE_BASEDIR=$PWD
@@ -32,6 +32,7 @@ for section in "${sections[@]}"; do
       ;;
     agent) "$python" tests/bench/agent_cost.py ;;
     recovery) "$python" tests/bench/recovery_time.py ;;
+    web) node tests/bench/web/web_bench.mjs ;;
     *)
       echo "tests/bench/run.sh: unknown section '$section'" >&2
       exit 2

@@ -396,8 +396,8 @@ class Cluster {
         silent_node_.clear();
         if (make_step) faults_.nan = faults_.spike = false;
       }
-      std::this_thread::sleep_for(
-          std::chrono::microseconds(is_fast ? 500 : 4000));  // Pace: of steps.
+      const std::chrono::microseconds pause(is_fast ? 500 : 4000);
+      std::this_thread::sleep_for(pause);  // Pace: of steps.
     }
   }
 

@@ -115,9 +115,12 @@ try {
   });
   assert.equal(rows.indexOf(Math.max(...rows)), 37);
   await page.locator("canvas.heat").scrollIntoViewIfNeeded();
-  const box = await page.locator("canvas.heat").boundingBox();
-  await page.mouse.move(box.x + box.width * 0.9, box.y + box.height * (37.5 / rows.length));
-  await page.getByText(/rank 37, steps? .*1\.4\d × median/).waitFor();
+  // The page may still be moving: measured anew at each try.
+  await until("the cell under the pointer is read out", async () => {
+    const box = await page.locator("canvas.heat").boundingBox();
+    await page.mouse.move(box.x + box.width * 0.9, box.y + box.height * (37.5 / rows.length));
+    return /rank 37, steps? .*1\.4\d × median/.test(await page.locator(".legend .reading").innerText());
+  });
   const before = await page.locator(".tile dd").first().innerText();
   await until("the step counts up by itself", async () =>
     (await page.locator(".tile dd").first().innerText()) !== before);
@@ -186,7 +189,7 @@ try {
     await until("the order can be sent", () => order.isEnabled());
     if (shots) await page.screenshot({ path: `${shots}/action-${submit}.png` });
     await order.click();
-    await dialog.getByText(done).waitFor();
+    await dialog.locator(".done").getByText(done).waitFor();
     await dialog.getByRole("button", { name: "Close" }).click();
   };
   const running = (attempt) => until("it runs", async () => {

@@ -5,7 +5,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import type { Curve } from "./curves";
-import { nearest } from "./curves";
 import { compact, short } from "./format";
 import { logRange, robustRange } from "./scale";
 
@@ -165,5 +164,3 @@ export function Chart(props: Props) {
       the last at step {short(curve.nonfinite[curve.nonfinite.length - 1])}</p>}
   </figure>;
 }
-
-export { nearest };

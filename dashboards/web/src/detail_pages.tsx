@@ -3,7 +3,7 @@
 import { get, runPath } from "./api";
 import type { Audit, Checkpoint, Incident, NodeView, Report, Run } from "./api";
 import { ActionButton } from "./actions";
-import { bytes, clock, moment, num, percent, plural, SHAPES, seconds, short, step, toneOf, words } from "./format";
+import { bytes, clock, moment, num, percent, plural, SHAPES, seconds, short, toneOf, words } from "./format";
 import { hashOf } from "./route";
 import { IncidentTable, Verdict } from "./run_page";
 import { Badge, Card, Problem, Table, Tile, useLoaded } from "./ui";
@@ -93,7 +93,7 @@ export function NodesPage() {
         { name: "run", cell: (n) => n.serving_run
           ? <a href={hashOf("run", n.serving_run)}>{n.serving_run}</a> : "spare" },
         { name: "ranks alive", number: true, cell: (n) => short(aliveOn(n, n.serving_run)) },
-        { name: "heard", number: true, cell: (n) => seconds(n.heard_age_seconds) + " ago" },
+        { name: "heard", number: true, cell: (n) => n.heard_age_seconds < 1 ? "now" : seconds(n.heard_age_seconds) + " ago" },
         { name: "spooled", number: true, cell: (n) => short(num(n.state.spooled_reports)) },
         { name: "incidents", number: true, cell: (n) => short(n.incidents) },
         { name: "agent", cell: (n) => n.state.version },
@@ -204,5 +204,3 @@ export function AuditPage({ run }: { run: string }) {
     </Card>
   </>;
 }
-
-export { step };

@@ -6,8 +6,6 @@ import { num, plural, seconds, short, step } from "./format";
 import { hashOf } from "./route";
 import { Badge, Card, Table } from "./ui";
 
-const modeOf = (run: Run) => (isEnded(run) ? "–" : run.restarts_left > 0 ? "acts" : "no restarts left");
-
 export function FleetPage({ runs, filter, setFilter }: {
   runs: Run[]; filter: string; setFilter: (text: string) => void }) {
   const text = filter.toLowerCase();
@@ -44,7 +42,7 @@ export function FleetPage({ runs, filter, setFilter }: {
         { name: "ranks", number: true, cell: (run) => `${short(run.ranks_alive)} / ${short(run.world_size)}` },
         { name: "open incidents", number: true, cell: (run) => short(run.open_incidents) },
         { name: "checkpoint", number: true, cell: (run) => step(num(run.checkpoint_step)) },
-        { name: "by itself", cell: modeOf },
+        { name: "restarts left", number: true, cell: (run) => isEnded(run) ? "–" : short(run.restarts_left) },
       ]} />
   </Card>;
 }

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <random>
 
 #include "server/storage/step_codec.h"
@@ -250,6 +251,93 @@ TEST_F(StepsTest, StepsMadeAgainCountAsTheNewestAttemptMadeThem) {
     const std::int64_t attempt = i < 60 ? 1 : i < 70 ? 2 : 3;
     EXPECT_EQ(curve[i].attempt, AttemptId{attempt}) << i;
   }
+}
+
+TEST_F(StepsTest, WhatWasMadeAgainIsTheAbandonedCurve) {
+  ApplySteps(1, 0, 99);
+  ApplySteps(2, 60, 79);
+  ApplySteps(3, 70, 120);
+  auto gone = store_->history().Steps({.run = "r", .abandoned = true});
+  ASSERT_TRUE(gone.ok()) << gone.status();
+  // Attempt 1 lost 60 to 99, attempt 2 70 to 79.
+  std::map<std::int64_t, std::int64_t> steps;
+  for (const StepBucket& bucket : *gone) {
+    steps[bucket.attempt.value] += bucket.steps;
+    EXPECT_GE(bucket.first, Step{60});
+    EXPECT_LE(bucket.last, Step{99});
+  }
+  EXPECT_THAT(steps, testing::ElementsAre(std::pair{1, 40}, std::pair{2, 10}));
+}
+
+TEST_F(StepsTest, OneSlowRankOfManySurvivesThePooling) {
+  std::vector<Change> changes;
+  for (std::int64_t step = 0; step < 100; ++step) {
+    StepRow row;
+    row.run = "r";
+    row.attempt = {1};
+    row.step = {step};
+    row.world_size = 1000;
+    row.metrics = {kStepSeconds};
+    row.values.assign(1000, 1.0F);
+    if (step == 55) row.values[613] = 1.42F;
+    row.values[7] = AbsentValue();
+    Summarize(&row);
+    changes.push_back(row);
+  }
+  Apply(std::move(changes));
+  auto matrix = store_->history().Matrix(
+      {.run = "r", .max_rows = 100, .max_columns = 10});
+  ASSERT_TRUE(matrix.ok()) << matrix.status();
+  EXPECT_EQ(matrix->rows, 100);
+  EXPECT_EQ(matrix->columns, 10);
+  EXPECT_EQ(matrix->ranks_per_row, 10);
+  EXPECT_EQ(matrix->steps_per_column, 10);
+  ASSERT_EQ(matrix->cells.size(), 1000u);
+  for (std::size_t i = 0; i < 1000; ++i) {
+    const auto cell = static_cast<unsigned char>(matrix->cells[i]);
+    EXPECT_NEAR(cell, i == 61 * 10 + 5 ? 221 : 43, 1) << i;
+  }
+  ASSERT_EQ(matrix->slowest.size(), RankMatrix::kSlowest);
+  EXPECT_EQ(matrix->slowest[0].rank, 613);
+  EXPECT_NEAR(matrix->slowest[0].worst_ratio, 1.42, 0.001);
+  EXPECT_EQ(matrix->slowest[0].worst_step, Step{55});
+  // A rank each row: the one that reported nothing has cells of its own.
+  matrix = store_->history().Matrix({.run = "r", .max_rows = 1000});
+  ASSERT_TRUE(matrix.ok()) << matrix.status();
+  EXPECT_EQ(matrix->cells[7 * 100], '\0');
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      store_->history().Matrix({.run = "r", .max_rows = 0}).status()));
+  EXPECT_EQ(store_->history().Matrix({.run = "other"})->rows, 0);
+}
+
+TEST_F(StepsTest, ANamedMetricHasItsRangeOverRanksAndSteps) {
+  std::vector<Change> changes;
+  for (std::int64_t step = 0; step < 40; ++step) {
+    StepRow row;
+    row.run = "r";
+    row.attempt = {1};
+    row.step = {step};
+    row.world_size = 2;
+    row.metrics = {kStepSeconds, kFirstNamedMetric};
+    row.names = {"reward/mean"};
+    row.values = {1, 1, static_cast<float>(step), AbsentValue()};
+    if (step == 12) row.values[3] = std::numeric_limits<float>::infinity();
+    Summarize(&row);
+    changes.push_back(row);
+  }
+  Apply(std::move(changes));
+  EXPECT_THAT(*store_->history().Metrics("r"),
+              testing::ElementsAre("reward/mean", "step_seconds"));
+  const auto curve = store_->history().MetricSeries(
+      {.run = "r", .name = "reward/mean", .max_buckets = 4});
+  ASSERT_TRUE(curve.ok()) << curve.status();
+  ASSERT_EQ(curve->buckets.size(), 4u);
+  EXPECT_EQ(curve->buckets[1].min, 10);
+  EXPECT_EQ(curve->buckets[1].max, 19);
+  EXPECT_EQ(curve->buckets[1].mean, 14.5);
+  EXPECT_EQ(curve->buckets[1].nonfinite, 1);
+  EXPECT_TRUE(absl::IsNotFound(
+      store_->history().MetricSeries({.run = "r", .name = "no"}).status()));
 }
 
 TEST_F(StepsTest, AnEarlierRunOfTheSameNameIsLeftOut) {

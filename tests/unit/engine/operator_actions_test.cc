@@ -163,6 +163,30 @@ TEST(OperatorActionsTest, TheOrderItsAuditEntryAndItsStateAreOneCommit) {
   EXPECT_EQ(ChangesOf<RunState>(outcome).back().phase, RunPhase::kStopping);
 }
 
+TEST(OperatorActionsTest, AnOrderDecidedByAnOldPictureIsRefused) {
+  EngineFixture f;
+  f.StartRun();
+  ActionRequested act;
+  act.request_id = "old";
+  act.actor = "ada";
+  act.run = "gpt";
+  act.action = OperatorAction::kRestart;
+  act.reason = "why";
+  act.seen_attempt = AttemptId{7};
+  const ReplyToOperator other_attempt = ReplyIn(f.Step(act));
+  EXPECT_EQ(other_attempt.status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(other_attempt.status.message()),
+              HasSubstr("nothing was done"));
+  act.seen_attempt = AttemptId{1};
+  act.seen_incidents = 3;
+  EXPECT_EQ(ReplyIn(f.Step(act)).status.code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(f.Run().state.phase, RunPhase::kRunning);
+  act.seen_incidents = 0;
+  EXPECT_TRUE(ReplyIn(f.Step(act)).status.ok());
+  EXPECT_EQ(f.Run().state.phase, RunPhase::kStopping);
+}
+
 TEST(OperatorActionsTest, QuarantineKeepsANodeOutAndReleaseClearsIt) {
   EngineFixture f;
   f.Connect("a");
