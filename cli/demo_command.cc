@@ -84,9 +84,21 @@ absl::StatusOr<FaultKind> KindOf(const std::string& word) {
                   nearest.empty() ? "" : ", did you mean " + nearest + "?"));
 }
 
+// While a run is stopped the service looks at all nodes for each heartbeat of
+// one, so that a demo of thousands of ranks on one busy machine has few and
+// large ones.
+std::int32_t RanksPerNode(std::int32_t ranks) {
+  constexpr std::int32_t kMostNodes = 400;
+  for (const std::int32_t size : {8, 16, 20, 32, 40, 64, 80, 100, 128, 250}) {
+    if (ranks % size == 0 && ranks / size <= kMostNodes) return size;
+  }
+  return 8;
+}
+
 fleet::FleetProfile DemoProfile(const DemoOptions& options) {
   fleet::FleetProfile profile = fleet::HealthyProfile();
   profile.name = "demo";
+  profile.job.ranks_per_node = RanksPerNode(options.ranks);
   // About 0.2 s a step with the wait for the slowest rank, which shows
   // something happening; for ten thousand ranks a second, which two busy cores
   // can serve.

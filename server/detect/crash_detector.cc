@@ -131,6 +131,16 @@ std::optional<Finding> CrashDetector::Take(Exit exit) {
   exit.ended_well = EndedWell(exit.report);
   exit.type = Classify(exit.report, exit.has_report);
   known = std::move(exit);
+  // A cascade of thousands: what is no better than the cause that was told
+  // changes nothing, and costs no look at all the others.
+  if (reported_.has_value() && reported_->culprit.rank != known->report.rank) {
+    const auto& told =
+        exits_[static_cast<std::size_t>(reported_->culprit.rank.value)];
+    if (told.has_value() && IsCandidate(*told) &&
+        (!IsCandidate(*known) || !IsBefore(*known, *told))) {
+      return std::nullopt;
+    }
+  }
   const Exit* cause = FirstCause();
   // An early end alone gets time for the others to follow.
   if (cause == nullptr ||
@@ -150,18 +160,24 @@ std::optional<Finding> CrashDetector::Take(Exit exit) {
   return finding;
 }
 
-const CrashDetector::Exit* CrashDetector::FirstCause() const {
-  const Exit* first = nullptr;
+bool CrashDetector::IsCandidate(const Exit& exit) const {
+  return !exit.report.killed_by_agent && !exit.ended_well;
+}
+
+bool CrashDetector::IsBefore(const Exit& left, const Exit& right) const {
   const auto key = [this](const Exit& exit) {
     return std::make_tuple(
         exit.type, exit.at.mono, attempt_.NodeOf(exit.report.rank),
         exit.report.exit_unix_ms, exit.report.step, exit.report.rank);
   };
+  return key(left) < key(right);
+}
+
+const CrashDetector::Exit* CrashDetector::FirstCause() const {
+  const Exit* first = nullptr;
   for (const std::optional<Exit>& exit : exits_) {
-    if (!exit.has_value() || exit->report.killed_by_agent || exit->ended_well) {
-      continue;
-    }
-    if (first == nullptr || key(*exit) < key(*first)) first = &*exit;
+    if (!exit.has_value() || !IsCandidate(*exit)) continue;
+    if (first == nullptr || IsBefore(*exit, *first)) first = &*exit;
   }
   return first;
 }

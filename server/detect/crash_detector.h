@@ -72,6 +72,9 @@ class CrashDetector {
 
   std::optional<Finding> Take(Exit exit);
   const Exit* FirstCause() const;
+  // Whether `left` is likelier than `right` to be the first cause.
+  bool IsBefore(const Exit& left, const Exit& right) const;
+  bool IsCandidate(const Exit& exit) const;
   Class Classify(const RankExited& exit, bool has_report) const;
   bool EndedWell(const RankExited& exit) const;
   Finding Describe(const Exit& cause, bool is_final) const;
