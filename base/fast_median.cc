@@ -44,7 +44,8 @@ Bracket FindBracket(std::span<const float> values, MedianScratch* scratch) {
   const auto high =
       sample.begin() + static_cast<std::ptrdiff_t>(kSample / 2 + kReach);
   std::nth_element(sample.begin(), low, sample.end());
-  std::nth_element(low, high, sample.end());
+  // Not from `low` on: that would move it.
+  std::nth_element(low + 1, high, sample.end());
   return {*low, *high};
 }
 

@@ -9,22 +9,6 @@
 namespace steadyrun::replay {
 namespace {
 
-// A detector advises at most so much; policy never does more than advised.
-Remedy AtMost(Remedy remedy, const Finding& finding) {
-  if (!IsTrainingKind(finding.kind)) return remedy;
-  switch (finding.advice) {
-    case Advice::kRecord:
-      return Remedy::kNone;
-    case Advice::kReport:
-      return StopsTheAttempt(remedy) ? Remedy::kPage : remedy;
-    case Advice::kReplaceNode:
-    case Advice::kRollback:
-    case Advice::kHalt:
-      return remedy;
-  }
-  return remedy;
-}
-
 // A step that takes longer than this was not measured in seconds.
 constexpr double kLongestStep = 1e7;
 
@@ -34,7 +18,7 @@ PolicyAnswer AnswerTo(const Policy& policy, const Finding& finding) {
   const KindPolicy& kind = policy.For(finding.kind);
   PolicyAnswer answer;
   answer.mode = kind.mode;
-  answer.remedy = AtMost(RungOf(kind, 0), finding);
+  answer.remedy = FirstRemedy(policy, finding.kind, finding.advice);
   answer.acts = kind.mode == Mode::kAct && (StopsTheAttempt(answer.remedy) ||
                                             answer.remedy == Remedy::kSave);
   switch (kind.mode) {
@@ -115,7 +99,7 @@ std::vector<Alarm> AlarmsOf(const BacktestResult& result) {
   for (const BacktestFinding& found : result.findings) {
     alarms.push_back(AlarmOf(found.finding));
     alarms.back().step = found.detected_step;
-    alarms.back().seconds = found.seconds;
+    if (found.seconds > 0) alarms.back().seconds = found.seconds;
   }
   return alarms;
 }

@@ -60,6 +60,7 @@ class RecordReader {
                           std::string(known.status().message()));
     }
     label.node = Trim(Text("node"));
+    ASSIGN_OR_RETURN(label.attempt.value, Whole("attempt", kNoAttempt.value));
     label.note = Text("evidence");
     if (!IsAbsentWord(Text("onset_seconds"))) {
       label.onset_seconds = ParseNumber(Text("onset_seconds"));

@@ -60,6 +60,7 @@ class Judge {
 
  private:
   double DelaySteps(const Alarm& alarm, const Label& label) const;
+  bool IsInAttempt(const Alarm& alarm, std::size_t label) const;
   bool IsInWindow(const Alarm& alarm, std::size_t label) const;
   bool IsWithin(const Alarm& alarm, std::size_t label) const;
   // The label is a fault that `alarm` finds, whoever it names.
@@ -111,7 +112,15 @@ double Judge::DelaySteps(const Alarm& alarm, const Label& label) const {
          options_.step_stride;
 }
 
+// Where both say in which attempt: a later one makes the same steps again.
+bool Judge::IsInAttempt(const Alarm& alarm, std::size_t label) const {
+  const AttemptId attempt = labels_[label].attempt;
+  return attempt == kNoAttempt || alarm.attempt == kNoAttempt ||
+         attempt == alarm.attempt;
+}
+
 bool Judge::IsInWindow(const Alarm& alarm, std::size_t label) const {
+  if (!IsInAttempt(alarm, label)) return false;
   const Window& window = classes_[label].window;
   const auto& onset = labels_[label].onset_seconds;
   if (window.seconds > 0 && onset && alarm.seconds) {
@@ -129,7 +138,8 @@ bool Judge::IsInWindow(const Alarm& alarm, std::size_t label) const {
 // Anywhere between onset and end, or in the window.
 bool Judge::IsWithin(const Alarm& alarm, std::size_t label) const {
   const Label& it = labels_[label];
-  const bool is_before_end = alarm.step >= it.onset && alarm.step <= it.end;
+  const bool is_before_end = IsInAttempt(alarm, label) &&
+                             alarm.step >= it.onset && alarm.step <= it.end;
   return is_before_end || IsInWindow(alarm, label);
 }
 
@@ -278,6 +288,7 @@ std::string_view JudgementName(Judgement judgement) {
 Alarm AlarmOf(const Finding& finding) {
   Alarm alarm{
       .kind = finding.kind, .step = finding.step, .advice = finding.advice};
+  alarm.attempt = finding.attempt;
   const Culprit& culprit = finding.culprit;
   if (culprit.rank != kNoRank || !culprit.node.empty()) {
     alarm.suspects.push_back(culprit);

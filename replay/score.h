@@ -35,6 +35,7 @@ struct Label {
   std::vector<Rank> ranks{};
   NodeId node{};
   std::string note{};
+  AttemptId attempt{};  // In which it was; kNoAttempt: in any.
 
   bool HasPlace() const { return !ranks.empty() || !node.empty(); }
 };
@@ -46,6 +47,7 @@ struct Alarm {
   std::optional<double> seconds{};  // When.
   Advice advice = Advice::kReport;
   std::vector<Culprit> suspects{};  // Likeliest first; empty: nobody is named.
+  AttemptId attempt{};
 };
 // The culprit first, then the other suspects.
 Alarm AlarmOf(const Finding& finding);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 
 #include "base/robust_stats.h"
@@ -169,8 +170,7 @@ std::vector<std::uint32_t> TraceBuilder::SortedColumns(
   return columns;
 }
 
-StepRow TraceBuilder::RowOf(const Key& key,
-                            const std::vector<Cell>& cells) const {
+StepRow TraceBuilder::RowOf(const Key& key, const std::vector<Cell>& cells) {
   const auto world = static_cast<std::size_t>(world_size_);
   StepRow row;
   row.attempt = AttemptId{key.first};
@@ -193,7 +193,11 @@ StepRow TraceBuilder::RowOf(const Key& key,
         std::lower_bound(columns.begin(), columns.end(), cell.column);
     const auto column = static_cast<std::size_t>(it - columns.begin());
     const auto rank = static_cast<std::size_t>(cell.rank);
-    row.values[column * world + rank] = cell.value;
+    float& value = row.values[column * world + rank];
+    const bool is_same =
+        value == cell.value || (std::isnan(value) && std::isnan(cell.value));
+    corrected_ += !IsAbsent(value) && !is_same ? 1 : 0;
+    value = cell.value;
     is_in[rank] = true;
   }
   row.is_complete = std::find(is_in.begin(), is_in.end(), false) == is_in.end();
@@ -246,6 +250,11 @@ absl::StatusOr<Trace> TraceBuilder::Finish() {
     cells = {};
   }
   rows_.clear();
+  if (corrected_ > 0) {
+    Note(fmt::format(
+        "{} values were told twice for one step{}: the later ones count",
+        corrected_, world_size_ == 1 ? " (is a column 'rank' missing?)" : ""));
+  }
   return std::move(trace_);
 }
 

@@ -89,7 +89,7 @@ class TraceBuilder {
 
   std::int64_t AttemptOf(const TraceSample& sample);
   absl::Status CheckSize() const;
-  StepRow RowOf(const Key& key, const std::vector<Cell>& cells) const;
+  StepRow RowOf(const Key& key, const std::vector<Cell>& cells);
   std::vector<std::uint32_t> SortedColumns(
       const std::vector<Cell>& cells) const;
   TraceAttempt EmptyAttempt(std::int64_t number) const;
@@ -107,6 +107,7 @@ class TraceBuilder {
   std::int32_t world_size_ = 1;
   std::size_t samples_ = 0;
   std::size_t values_ = 0;
+  std::int64_t corrected_ = 0;  // Values that a later one replaced.
 };
 
 // The standard metric of a column name ("lr", "grad norm", "step_time"), if it

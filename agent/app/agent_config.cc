@@ -31,7 +31,7 @@ struct Flags {
   std::string config_file;
   std::optional<std::string> node, server, state_directory, spool, address,
       shim, recorder_root, token_file, tls_ca, tls_cert, tls_key, tls_name,
-      log_level, log_file, metrics_file;
+      log_level, log_file, metrics_file, metrics_listen;
   std::vector<std::string> launch_allow;
   bool is_insecure = false;
   bool show_version = false;
@@ -101,6 +101,7 @@ absl::Status ReadConfigFile(const std::string& path, AgentConfig* config) {
   reader.ReadChoice("log.level", &config->logging.level, levels);
   reader.ReadText("log.file", &config->logging.file);
   reader.ReadText("metrics.file", &config->metrics_file);
+  reader.ReadText("metrics.listen", &config->metrics_listen);
   RETURN_IF_ERROR(reader.Finish());
   return has_token ? ReadToken(token_file, &config->token) : absl::OkStatus();
 }
@@ -137,6 +138,7 @@ absl::Status ApplyFlags(const Flags& flags, AgentConfig* config) {
   Set(flags.log_level, &config->logging.level);
   Set(flags.log_file, &config->logging.file);
   Set(flags.metrics_file, &config->metrics_file);
+  Set(flags.metrics_listen, &config->metrics_listen);
   if (flags.tls_ca) Tls(config).ca_file = *flags.tls_ca;
   if (flags.tls_cert) Tls(config).cert_file = *flags.tls_cert;
   if (flags.tls_key) Tls(config).key_file = *flags.tls_key;
@@ -182,6 +184,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--log-file", flags->log_file, "Log file [stderr]");
   app->add_option("--metrics-file", flags->metrics_file,
                   "Write Prometheus text here every 10 s");
+  app->add_option("--metrics-listen", flags->metrics_listen,
+                  "IP address and port of /metrics for Prometheus [none]");
   app->add_flag("--version", flags->show_version, "Show the version and exit");
 }
 

@@ -36,7 +36,8 @@ struct AgentConfig {
   // machine, and none otherwise.
   std::optional<std::vector<std::string>> launch_allow;
   LoggingOptions logging;
-  std::string metrics_file;  // Prometheus text, rewritten; empty: none.
+  std::string metrics_listen;  // host:port of /metrics; empty: none.
+  std::string metrics_file;    // Prometheus text, rewritten; empty: none.
 };
 
 // What to do instead of running: text for the user.

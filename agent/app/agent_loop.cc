@@ -29,6 +29,8 @@ constexpr int kPollsPerStep = 10;
 // Without a rank nothing happens here that is not announced.
 constexpr Duration kIdlePoll = milliseconds(100);
 constexpr Duration kMetricsInterval = seconds(10);
+// What is scraped is at most so old.
+constexpr Duration kServedMetricsInterval = seconds(1);
 constexpr Duration kTrimInterval = seconds(10);
 constexpr Duration kFirstTrim = seconds(3);
 // An agent that was stopped (SIGSTOP, a frozen machine) for longer finds
@@ -295,8 +297,11 @@ void AgentLoop::TrimIfDue() {
 }
 
 void AgentLoop::WriteMetricsIfDue() {
-  if (config_.metrics_file.empty() || now_.mono < next_metrics_) return;
-  next_metrics_ = now_.mono + kMetricsInterval;
+  const bool is_served = server_ != nullptr;
+  if (!is_served && config_.metrics_file.empty()) return;
+  if (now_.mono < next_metrics_) return;
+  next_metrics_ =
+      now_.mono + (is_served ? kServedMetricsInterval : kMetricsInterval);
   metrics_.heartbeats = flow_->heartbeats_sent();
   metrics_.reports_sent = flow_->reports_sent();
   metrics_.ranks_alive = ranks_->Live();
@@ -304,9 +309,17 @@ void AgentLoop::WriteMetricsIfDue() {
   metrics_.spool_bytes = spool_counts_.bytes;
   metrics_.spool_dropped = spool_counts_.dropped;
   metrics_.is_spool_full = spool_counts_.is_full;
-  // By the disk thread: this file may lie on a disk that stands still.
-  disk_->WriteText(config_.metrics_file, RenderMetrics(metrics_, config_.node));
+  if (is_served) board_->Put(metrics_, core_->State(now_));
+  if (now_.mono < next_metrics_file_) return;
+  next_metrics_file_ = now_.mono + kMetricsInterval;
+  if (!config_.metrics_file.empty()) WriteMetricsFile();
   metrics_.slowest_turn_seconds = 0;
+}
+
+void AgentLoop::WriteMetricsFile() {
+  // By the disk thread: this file may lie on a disk that stands still.
+  disk_->WriteText(config_.metrics_file,
+                   RenderMetrics(metrics_, core_->State(now_)));
 }
 
 }  // namespace steadyrun::agent

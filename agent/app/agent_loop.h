@@ -17,6 +17,7 @@
 #include "agent/app/shard_worker.h"
 #include "agent/core/agent_core.h"
 #include "agent/metrics/agent_metrics.h"
+#include "agent/metrics/metrics_server.h"
 #include "agent/transport/server_link.h"
 #include "base/clock.h"
 
@@ -57,6 +58,7 @@ class AgentLoop {
   void Log(const std::vector<std::string>& lines);
   void LogLink(std::string_view what, const absl::Status& status);
   void WriteMetricsIfDue();
+  void WriteMetricsFile();
   void TrimIfDue();
 
   const AgentConfig config_;
@@ -68,12 +70,15 @@ class AgentLoop {
   std::unique_ptr<ShardWorker> shards_;
   std::unique_ptr<ReportFlow> flow_;
   std::unique_ptr<AgentCore> core_;
+  std::unique_ptr<MetricsBoard> board_;
+  std::unique_ptr<MetricsServer> server_;  // Null: not wanted. Reads board_.
   RendezvousPort port_;
   // What carrying out an effect tells at once; handled after it.
   std::deque<Event> told_;
   MonoTime next_tick_;
   MonoTime next_port_try_;
   MonoTime next_metrics_;
+  MonoTime next_metrics_file_;
   MonoTime next_trim_;
   MonoTime last_steps_;  // When steps were last read.
   Duration step_gap_{};  // Between the last two such times.

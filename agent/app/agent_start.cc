@@ -26,6 +26,8 @@ struct AgentLoop::Parts {
   std::vector<NodeRunState> survivors;
   std::string kernel_boot_id;
   Now now;
+  std::unique_ptr<MetricsBoard> board;
+  std::unique_ptr<MetricsServer> server;
 };
 
 namespace {
@@ -79,6 +81,14 @@ absl::StatusOr<std::unique_ptr<AgentLoop>> AgentLoop::Create(
   parts.spool = std::make_unique<Spool>(
       SpoolOptions{.path = c.spool_path, .max_bytes = c.spool_max_bytes});
   ASSIGN_OR_RETURN(parts.link, ServerLink::Create(LinkOptionsOf(c)));
+  parts.board = std::make_unique<MetricsBoard>();
+  if (!c.metrics_listen.empty()) {
+    ASSIGN_OR_RETURN(
+        parts.server,
+        MetricsServer::Start(c.metrics_listen, [board = parts.board.get()] {
+          return board->Render();
+        }));
+  }
   return std::unique_ptr<AgentLoop>(new AgentLoop(std::move(parts)));
 }
 
@@ -88,12 +98,20 @@ AgentLoop::AgentLoop(Parts parts)
       link_(std::move(parts.link)),
       ranks_(std::move(parts.ranks)),
       shards_(std::make_unique<ShardWorker>()),
+      board_(std::move(parts.board)),
+      server_(std::move(parts.server)),
       port_(config_.address),
       random_(RandomU64()) {
   CoreOptions options;
   options.node = config_.node;
   options.kernel_boot_id = parts.kernel_boot_id;
   options.address = config_.address;
+  if (server_ != nullptr) {
+    const std::string host = server_->Host();
+    const bool is_any = host == "0.0.0.0" || host == "::";
+    options.metrics_address =
+        fmt::format("{}:{}", is_any ? config_.address : host, server_->Port());
+  }
   options.agent_pid = static_cast<std::int32_t>(::getpid());
   options.incarnation = Incarnation{RandomU64()};
   options.version = kVersion;

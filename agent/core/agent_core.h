@@ -40,6 +40,7 @@ struct CoreOptions {
   NodeId node;
   std::string kernel_boot_id;
   std::string address;
+  std::string metrics_address;  // Empty: not served.
   std::int32_t agent_pid = 0;
   Incarnation incarnation;
   std::string version;

@@ -98,6 +98,7 @@ NodeState AgentCore::Impl::State(Now now) const {
   state.agent_incarnation = options_.incarnation;
   state.agent_pid = options_.agent_pid;
   state.address = options_.address;
+  state.metrics_address = options_.metrics_address;
   state.rendezvous_port = rendezvous_port_;
   state.spool_full = spool_.is_full;
   state.spooled_reports = spool_.spooled;

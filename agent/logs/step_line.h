@@ -25,11 +25,12 @@ enum class LogFormat {
   kLlmC,         // llm.c: "s:1 trl:10.9 lr:0.000002 norm:15.2".
   kJsonLines,    // One JSON object a step, as verl's file logger writes.
 };
+// In the order in which a tie is decided: the stricter one first.
 inline constexpr std::array kLogFormats = {
-    LogFormat::kMegatron,  LogFormat::kMindFormers, LogFormat::kVerl,
-    LogFormat::kDeepSpeed, LogFormat::kHuggingFace, LogFormat::kOlmo,
-    LogFormat::kMlPerf,    LogFormat::kNanoGpt,     LogFormat::kLlmC,
-    LogFormat::kJsonLines};
+    LogFormat::kMegatron,    LogFormat::kMindFormers, LogFormat::kVerl,
+    LogFormat::kDeepSpeed,   LogFormat::kMlPerf,      LogFormat::kJsonLines,
+    LogFormat::kHuggingFace, LogFormat::kOlmo,        LogFormat::kNanoGpt,
+    LogFormat::kLlmC};
 std::string_view LogFormatName(LogFormat format);  // "megatron", "verl", ...
 
 // Which step the values of a line belong to.

@@ -26,6 +26,28 @@ class Text {
                std::uint64_t value) {
     Add(name, "counter", help, static_cast<double>(value));
   }
+  // One series a rank; `value` gives each.
+  template <typename Value>
+  void PerRank(std::string_view name, std::string_view help,
+               const NodeState& state, Value value) {
+    std::string series;
+    std::size_t count = 0;
+    for (const NodeRunState& run : state.runs) {
+      for (const RankState& rank : run.ranks) {
+        if (rank.life == RankLife::kExited || ++count > kMaxRankSeries) {
+          continue;
+        }
+        series += fmt::format(
+            "steadyrun_agent_{}{{node=\"{}\",run=\"{}\",local_rank=\"{}\"}} "
+            "{}\n",
+            name, node_, run.run, rank.local_rank, value(rank));
+      }
+    }
+    if (series.empty()) return;
+    text_ += fmt::format(
+        "# HELP steadyrun_agent_{0} {1}\n# TYPE steadyrun_agent_{0} gauge\n{2}",
+        name, help, series);
+  }
   std::string Take() { return std::move(text_); }
 
  private:
@@ -35,8 +57,8 @@ class Text {
 
 }  // namespace
 
-std::string RenderMetrics(const AgentMetrics& m, const NodeId& node) {
-  Text text(node);
+std::string RenderMetrics(const AgentMetrics& m, const NodeState& state) {
+  Text text(state.node);
   text.Gauge("connected", "1 while a server has welcomed this agent.",
              m.is_connected ? 1 : 0);
   text.Counter("connections_total", "Streams opened to the server.",
@@ -65,6 +87,13 @@ std::string RenderMetrics(const AgentMetrics& m, const NodeId& node) {
              m.slowest_turn_seconds);
   text.Counter("bugs_total", "Broken expectations lived with.",
                static_cast<std::uint64_t>(BugCount()));
+  text.PerRank("rank_step", "Newest step this rank completed; -1 none.", state,
+               [](const RankState& rank) { return rank.step.value; });
+  text.PerRank(
+      "rank_progress_age_seconds", "Time since this rank advanced.", state,
+      [](const RankState& rank) { return ToSeconds(rank.progress_age); });
+  text.PerRank("rank_cpu_seconds", "CPU time of this rank's processes.", state,
+               [](const RankState& rank) { return rank.cpu_seconds; });
   return text.Take();
 }
 

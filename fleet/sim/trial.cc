@@ -51,6 +51,7 @@ void Trial::BeginAttempt(Step resume, Now now) {
   left_out_.clear();
   below_ = kNoStep;
   job_.Begin(attempt_, rank_nodes_, resume, now);
+  result_.resumed_from.push_back(resume);
   WatchedAttempt watched;
   watched.run = options_.job.run;
   watched.attempt = attempt_;

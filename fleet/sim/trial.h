@@ -55,6 +55,8 @@ struct TrialResult {
   Duration simulated{};
   std::int64_t rows = 0;
   std::int32_t attempts = 1;
+  // By attempt, from 1: the checkpoint it began with; kNoStep: none.
+  std::vector<Step> resumed_from;
   std::int32_t advice_followed = 0;
 };
 

@@ -153,6 +153,8 @@ absl::Status ReadNode(const v1::NodeState& proto, NodeState* node) {
       InRange("rendezvous_port", proto.rendezvous_port(), 0, 65535));
   RETURN_IF_ERROR(checks::Text("version", proto.version(), 64));
   RETURN_IF_ERROR(
+      checks::Text("metrics_address", proto.metrics_address(), 280));
+  RETURN_IF_ERROR(
       checks::CountAtMost("runs", proto.runs_size(), kMaxRunsPerNode));
   node->node = proto.node();
   node->boot_id = proto.boot_id();
@@ -164,6 +166,7 @@ absl::Status ReadNode(const v1::NodeState& proto, NodeState* node) {
   node->spooled_reports = proto.spooled_reports();
   node->dropped_reports = proto.dropped_reports();
   node->version = proto.version();
+  node->metrics_address = proto.metrics_address();
   node->runs.resize(static_cast<std::size_t>(proto.runs_size()));
   for (int i = 0; i < proto.runs_size(); ++i) {
     NodeRunState& run = node->runs[static_cast<std::size_t>(i)];

@@ -251,6 +251,7 @@ void ToProto(const NodeState& value, v1::NodeState* proto) {
   proto->set_spooled_reports(value.spooled_reports);
   proto->set_dropped_reports(value.dropped_reports);
   proto->set_version(value.version);
+  proto->set_metrics_address(value.metrics_address);
 }
 
 void ToProto(const CheckpointShard& value, v1::CheckpointShard* proto) {

@@ -89,6 +89,7 @@ struct NodeState {
   std::uint64_t spooled_reports = 0;
   std::uint64_t dropped_reports = 0;
   std::string version;
+  std::string metrics_address;  // host:port of its /metrics; empty: none.
   friend bool operator==(const NodeState&, const NodeState&) = default;
 };
 

@@ -207,6 +207,7 @@ void App::Impl::MakeAdapters() {
   backend.live = state_.get();
   backend.history = &store_->history();
   backend.events = &store_->events();
+  backend.site_alerts = &store_->notices();
   backend.replies = replies_.get();
   backend.clock = clock_;
   api_ = std::make_unique<OperatorApi>(std::move(backend));

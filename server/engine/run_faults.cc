@@ -66,9 +66,7 @@ void RunController::BookFinding(const Finding& finding, Now now, Outcome* out) {
 void RunController::RespondToCondition(const Incident& incident, Now now,
                                        Outcome* out) {
   const KindPolicy& kind = policy_.For(incident.kind);
-  const Remedy remedy = IsTrainingKind(incident.kind)
-                            ? RemedyFor(kind, incident.advice)
-                            : RungOf(kind, 0);
+  const Remedy remedy = FirstRemedy(policy_, incident.kind, incident.advice);
   const std::string name(RemedyName(remedy));
   if (kind.mode == Mode::kAct) {
     if (remedy == Remedy::kSave) wants_save_ = true;
@@ -111,11 +109,8 @@ void RunController::Decide(Now now, Outcome* out) {
 
 // What acting would come to, as exactly as is known.
 std::string RunController::WouldDo(const Incident& incident) const {
-  const Remedy remedy = RungOf(policy_.For(incident.kind), 0);
-  if (incident.advice == Advice::kHalt && StopsTheAttempt(remedy)) {
-    return std::string(RemedyName(Remedy::kHalt));
-  }
-  if (incident.advice != Advice::kRollback || remedy != Remedy::kRollback) {
+  const Remedy remedy = FirstRemedy(policy_, incident.kind, incident.advice);
+  if (remedy != Remedy::kRollback || incident.rollback.below == kNoStep) {
     return std::string(RemedyName(remedy));
   }
   return DescribePlan(incident.rollback, state_, ledger_.All());

@@ -93,11 +93,13 @@ Remedy RungOf(const KindPolicy& kind, std::int32_t failures) {
   return kind.ladder[static_cast<std::size_t>(std::clamp(failures, 0, last))];
 }
 
-Remedy RemedyFor(const KindPolicy& kind, Advice advice) {
-  const Remedy rung = RungOf(kind, 0);
+Remedy FirstRemedy(const Policy& policy, IncidentKind kind, Advice advice) {
+  const Remedy rung = RungOf(policy.For(kind), 0);
+  if (!IsTrainingKind(kind)) return rung;
   if (advice == Advice::kRecord) return Remedy::kNone;
-  if (advice == Advice::kReport && StopsTheAttempt(rung)) return Remedy::kPage;
-  return rung;
+  if (!StopsTheAttempt(rung)) return rung;
+  if (advice == Advice::kReport) return Remedy::kPage;
+  return advice == Advice::kHalt ? Remedy::kHalt : rung;
 }
 
 }  // namespace steadyrun

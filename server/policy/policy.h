@@ -157,8 +157,9 @@ Policy ObserveOnly(Policy policy);
 
 // The rung for the n-th failure in a row without progress, n from 0.
 Remedy RungOf(const KindPolicy& kind, std::int32_t failures);
-// The first rung for a judgement about the training, no further than what its
-// detector asks for: a ladder of "rollback" pages while a spike may be benign.
-Remedy RemedyFor(const KindPolicy& kind, Advice advice);
+// The first rung for an incident. A judgement about the training gets no
+// further than its detector asks for: a ladder of "rollback" pages while a
+// spike may be benign.
+Remedy FirstRemedy(const Policy& policy, IncidentKind kind, Advice advice);
 
 }  // namespace steadyrun

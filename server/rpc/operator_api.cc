@@ -14,6 +14,9 @@
 namespace steadyrun {
 namespace {
 
+// A cable that failed so long before is a likely cause.
+constexpr auto kSiteAlertMargin = std::chrono::minutes(10);
+
 // With tokens, the token says who it is; without, the caller is believed.
 std::string ActorOf(const Principal& who, const std::string& claimed) {
   if (!who.name.empty()) {
@@ -197,7 +200,44 @@ absl::Status OperatorApi::GetIncident(const v1::GetIncidentRequest& request,
   ASSIGN_OR_RETURN(const Incident incident,
                    backend_.history->FindIncident(id.first, id.second));
   WriteIncident(incident, reply);
+  AddSiteAlerts(incident, reply);
   return absl::OkStatus();
+}
+
+absl::Status OperatorApi::TakeSiteAlerts(
+    const std::vector<SiteAlert>& alerts) const {
+  if (backend_.site_alerts == nullptr) {
+    return absl::UnimplementedError("no alerts are kept here");
+  }
+  return backend_.site_alerts->Save(alerts);
+}
+
+// What fired on the run's nodes around the incident. Without them, if the
+// store cannot be read: they are an extra.
+void OperatorApi::AddSiteAlerts(const Incident& incident,
+                                v1::Incident* reply) const {
+  if (backend_.site_alerts == nullptr) return;
+  SiteAlertQuery query;
+  query.run = incident.run;
+  query.nodes.insert(incident.culprit.node);
+  const auto view = backend_.live->View();
+  if (const RunView* run = FindRun(*view, incident.run)) {
+    for (const NodeAssignment& one : run->state.placement) {
+      query.nodes.insert(one.node);
+    }
+  }
+  query.from = incident.onset - kSiteAlertMargin;
+  query.to = (incident.recovered > WallTime() ? incident.recovered
+                                              : backend_.clock->WallNow());
+  const auto found = backend_.site_alerts->Find(query);
+  if (!found.ok()) return;
+  for (const SiteAlert& alert : *found) {
+    reply->add_evidence(CleanText(fmt::format(
+        "site alert {}{}{} ({}, {}): {}", alert.name,
+        alert.node.empty() ? "" : " on ", alert.node,
+        alert.severity.empty() ? "no severity" : alert.severity,
+        alert.ends > WallTime() ? "resolved" : "firing", alert.text)));
+  }
 }
 
 absl::Status OperatorApi::ListNodes(const v1::ListNodesRequest&,

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -12,6 +13,7 @@
 #include "server/rpc/policy_backtest.h"
 #include "server/storage/event_log.h"
 #include "server/storage/history.h"
+#include "server/storage/site_alerts.h"
 #include "steadyrun/v1/operator.pb.h"
 
 namespace steadyrun {
@@ -23,7 +25,8 @@ struct OperatorBackend {
   History* history = nullptr;
   PendingReplies* replies = nullptr;
   const Clock* clock = nullptr;
-  EventLog* events = nullptr;  // Null: there are none.
+  EventLog* events = nullptr;         // Null: there are none.
+  SiteAlerts* site_alerts = nullptr;  // Null: none are kept.
 };
 
 // The operator's methods, whatever carries them: gRPC and HTTP call this same
@@ -68,6 +71,8 @@ class OperatorApi {
   absl::Status GetServerInfo(const v1::GetServerInfoRequest& request,
                              v1::ServerInfo* reply) const;
 
+  // Kept as evidence for the incidents around them.
+  absl::Status TakeSiteAlerts(const std::vector<SiteAlert>& alerts) const;
   // operator_detail.cc
   absl::Status PlanAction(const v1::ActionRequest& request,
                           v1::ActionPlan* reply) const;
@@ -87,6 +92,7 @@ class OperatorApi {
   const LiveState& Live() const { return *backend_.live; }
 
  private:
+  void AddSiteAlerts(const Incident& incident, v1::Incident* reply) const;
   absl::Status CheckRunIsKnown(const RunId& run) const;
   // The live one, or the stored one of a run the engine no longer holds.
   absl::StatusOr<RunState> StateOf(const RunId& run) const;

@@ -112,9 +112,10 @@ std::string EffectOf(OperatorAction action, const v1::ActionPlan& plan,
     case OperatorAction::kRelease:
       return "The node may be used again, with a clean sheet.";
     case OperatorAction::kMute:
-      return "Nobody is told of this run's incidents for a while; it goes on.";
+      return "Nothing is sent about the run until the mute ends; its incidents "
+             "are kept and shown.";
     case OperatorAction::kUnmute:
-      return "Incidents of this run are told again at once.";
+      return "What is open is sent again.";
   }
   return "";
 }

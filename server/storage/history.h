@@ -76,7 +76,7 @@ struct RankQuery {
 struct RowQuery {
   RunId run;
   // Only what comes after this row.
-  AttemptId attempt;
+  AttemptId attempt{};
   Step step = kNoStep;
   std::int32_t limit = 256;  // At most kMaxRowPage.
 };

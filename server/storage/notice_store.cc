@@ -154,4 +154,74 @@ absl::Status NoticeStore::MarkPages(const std::string& sink, std::int64_t seq) {
       sink, seq));
 }
 
+absl::Status NoticeStore::Save(const std::vector<SiteAlert>& alerts) {
+  absl::MutexLock lock(&mutex_);
+  absl::MutexLock gate(&gate_->mutex());
+  RETURN_IF_ERROR(gate_->Fatal());
+  ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*database_));
+  for (const SiteAlert& alert : alerts) {
+    RETURN_IF_ERROR(gate_->Note(database_->Run(
+        "INSERT INTO site_alerts (fingerprint, name, severity, run, node,"
+        " starts_unix_ms, ends_unix_ms, text)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+        " ON CONFLICT (fingerprint) DO UPDATE SET severity = ?3,"
+        " starts_unix_ms = ?6, ends_unix_ms = ?7, text = ?8",
+        alert.fingerprint, alert.name, alert.severity, alert.run, alert.node,
+        ToUnixMillis(alert.starts), ToUnixMillis(alert.ends), alert.text)));
+  }
+  RETURN_IF_ERROR(
+      gate_->Note(database_->Run("DELETE FROM site_alerts WHERE id <="
+                                 " (SELECT max(id) FROM site_alerts) - ?",
+                                 kMaxStored)));
+  return gate_->Note(transaction.Commit());
+}
+
+absl::Status NoticeStore::FindOf(std::string_view sql, const std::string& whose,
+                                 const SiteAlertQuery& query,
+                                 std::vector<SiteAlert>* found) {
+  return database_->Query(
+      sql,
+      [&](const Row& row) {
+        SiteAlert alert;
+        alert.fingerprint = std::string(row.Text(0));
+        alert.name = std::string(row.Text(1));
+        alert.severity = std::string(row.Text(2));
+        alert.run = RunId(row.Text(3));
+        alert.node = NodeId(row.Text(4));
+        alert.starts = FromUnixMillis(row.Int(5));
+        alert.ends = FromUnixMillis(row.Int(6));
+        alert.text = std::string(row.Text(7));
+        found->push_back(std::move(alert));
+        return absl::OkStatus();
+      },
+      whose, ToUnixMillis(query.from), ToUnixMillis(query.to), kMaxFound);
+}
+
+absl::StatusOr<std::vector<SiteAlert>> NoticeStore::Find(
+    const SiteAlertQuery& query) {
+  constexpr std::string_view kOfRun =
+      "SELECT fingerprint, name, severity, run, node, starts_unix_ms,"
+      " ends_unix_ms, text FROM site_alerts WHERE run = ?1"
+      " AND starts_unix_ms <= ?3 AND (ends_unix_ms = 0 OR ends_unix_ms >= ?2)"
+      " ORDER BY starts_unix_ms DESC LIMIT ?4";
+  constexpr std::string_view kOfNode =
+      "SELECT fingerprint, name, severity, run, node, starts_unix_ms,"
+      " ends_unix_ms, text FROM site_alerts WHERE node = ?1 AND run = ''"
+      " AND starts_unix_ms <= ?3 AND (ends_unix_ms = 0 OR ends_unix_ms >= ?2)"
+      " ORDER BY starts_unix_ms DESC LIMIT ?4";
+  absl::MutexLock lock(&mutex_);
+  std::vector<SiteAlert> found;
+  RETURN_IF_ERROR(FindOf(kOfRun, query.run, query, &found));
+  for (const NodeId& node : query.nodes) {
+    if (node.empty()) continue;
+    RETURN_IF_ERROR(FindOf(kOfNode, node, query, &found));
+  }
+  std::stable_sort(found.begin(), found.end(),
+                   [](const SiteAlert& a, const SiteAlert& b) {
+                     return a.starts > b.starts;
+                   });
+  if (found.size() > kMaxFound) found.resize(kMaxFound);
+  return found;
+}
+
 }  // namespace steadyrun

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "server/model/incident.h"
 #include "server/storage/event_log.h"
+#include "server/storage/site_alerts.h"
 #include "server/storage/sqlite.h"
 #include "server/storage/write_gate.h"
 
@@ -37,9 +38,9 @@ struct NoticeFacts {
   std::vector<StoredEvent> pages;  // Not delivered yet; oldest first.
 };
 
-// The storage side of notifications: a connection of its own, beside the
-// engine's. Thread-safe. Errors as in Store.
-class NoticeStore {
+// The storage side of notifications and of alerts that others send: a
+// connection of its own, beside the engine's. Thread-safe. Errors as in Store.
+class NoticeStore final : public SiteAlerts {
  public:
   // `gate` outlives this; the database exists and is migrated.
   static absl::StatusOr<std::unique_ptr<NoticeStore>> Open(
@@ -55,6 +56,10 @@ class NoticeStore {
   // Open ones and those of the last day, whatever anybody was told.
   absl::StatusOr<std::vector<Incident>> Incidents(WallTime now);
 
+  absl::Status Save(const std::vector<SiteAlert>& alerts) override;
+  absl::StatusOr<std::vector<SiteAlert>> Find(
+      const SiteAlertQuery& query) override;
+
   // Incidents and pages of one reading. A sink that is further behind is told
   // of the newest pages, and of the rest of the incidents afterwards.
   static constexpr std::int32_t kMaxIncidents = 2000;
@@ -64,6 +69,10 @@ class NoticeStore {
   NoticeStore(std::unique_ptr<Database> database, WriteGate* gate);
   absl::Status ReadSink(const std::string& sink, WallTime now,
                         NoticeFacts* facts, std::int64_t* page_seq)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status FindOf(std::string_view sql, const std::string& whose,
+                      const SiteAlertQuery& query,
+                      std::vector<SiteAlert>* found)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::vector<Incident>> ReadIncidents(const std::string& sink,
                                                       WallTime now)

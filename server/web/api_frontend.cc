@@ -1,6 +1,7 @@
 #include "server/web/api_frontend.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -8,6 +9,7 @@
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "proto/messages/checks.h"
+#include "server/web/alert_hook.h"
 #include "server/web/assets.h"
 #include "server/web/json_api.h"
 #include "server/web/login_sessions.h"
@@ -24,6 +26,7 @@ constexpr std::size_t kMaxLaunchBody = 256 << 10;
 constexpr std::string_view kMethodPrefix = "/api/steadyrun.v1.OperatorService/";
 constexpr std::string_view kLogin = "/api/v1/login";
 constexpr std::string_view kLogout = "/api/v1/logout";
+constexpr std::string_view kAlertHook = "/api/v1/hooks/alertmanager";
 constexpr std::string_view kApiPrefix = "/api/v1/";
 // The engine ticks ten times a second; two seconds without one is a stall.
 constexpr Duration kTickStall = std::chrono::seconds(2);
@@ -143,6 +146,11 @@ class ApiFrontend::Impl {
       return respond(response.ok() ? *std::move(response)
                                    : ErrorResponse(response.status()));
     }
+    if (request.path == kAlertHook && request.method == "POST") {
+      auto taken = TakeAlerts(request);
+      return respond(taken.ok() ? *std::move(taken)
+                                : ErrorResponse(taken.status()));
+    }
     if (request.method != "GET" && request.method != "HEAD") {
       HttpResponse refused = ErrorResponse(
           absl::UnimplementedError("only GET and HEAD are served here"));
@@ -173,6 +181,25 @@ class ApiFrontend::Impl {
     const auto who = Authorize(request, *role);
     if (!who.ok()) return respond(ErrorResponse(who.status()));
     CallMethod(api_, *who, method, request.body, respond);
+  }
+
+  absl::StatusOr<HttpResponse> TakeAlerts(const HttpRequest& request) const {
+    // Alertmanager sends no header of ours, as CheckAction asks for; a browser
+    // gives itself away by these.
+    if (!request.Header("origin").empty() ||
+        !request.Header("sec-fetch-site").empty()) {
+      return absl::PermissionDeniedError("this is for Alertmanager, no page");
+    }
+    if (!request.Header("content-type").starts_with("application/json")) {
+      return absl::InvalidArgumentError(
+          "Content-Type: expected application/json");
+    }
+    RETURN_IF_ERROR(
+        tokens_->CheckHeader(request.Header("authorization"), Role::kOperator)
+            .status());
+    ASSIGN_OR_RETURN(const auto alerts, ReadAlertHook(request.body));
+    RETURN_IF_ERROR(api_->TakeSiteAlerts(alerts));
+    return Text(200, "ok\n");
   }
 
   // A token in the header, or the cookie that a browser got for one.
@@ -280,6 +307,9 @@ class ApiFrontend::Impl {
       return absl::NotFoundError("nothing is served at this path");
     }
     if (parts.size() == 1) return HandleList(request, parts[0]);
+    if (parts[0] == "sd" && parts.size() == 2 && parts[1] == "agents") {
+      return AgentTargets();
+    }
     if (parts[0] == "runs" && parts.size() == 2) {
       v1::GetRunRequest get;
       get.set_run(parts[1]);
@@ -455,6 +485,24 @@ class ApiFrontend::Impl {
     return get;
   }
 
+  // http_sd_config of Prometheus: all agents that serve /metrics, each time.
+  HttpResponse AgentTargets() const {
+    nlohmann::json targets = nlohmann::json::array();
+    for (const NodeView& node : api_->Live().View()->nodes) {
+      if (node.state.metrics_address.empty()) continue;
+      targets.push_back(
+          {{"targets", nlohmann::json::array({node.state.metrics_address})},
+           {"labels",
+            {{"__meta_steadyrun_node", node.state.node},
+             {"__meta_steadyrun_status", node.status}}}});
+    }
+    HttpResponse response;
+    response.content_type = "application/json";
+    response.body =
+        targets.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return response;
+  }
+
   // As `steadyrun report --json` prints it.
   absl::StatusOr<HttpResponse> Report(const std::string& run) const {
     v1::GetReportRequest get;
@@ -484,6 +532,7 @@ ApiFrontend::~ApiFrontend() = default;
 std::size_t ApiFrontend::MaxBody(const std::string& method,
                                  const std::string& path) const {
   if (method != "POST") return 0;
+  if (path == kAlertHook) return kMaxHookBody;
   return path == std::string(kMethodPrefix) + "Launch" ? kMaxLaunchBody
                                                        : kMaxBody;
 }

@@ -160,7 +160,7 @@ class Stack:
             BIN / "steadyrun-agent", "--node", node, "--server",
             self.grpc, "--address", "127.0.0.1", "--state-dir",
             self.work / node, "--recorder-dir", self.work / "recorders",
-            log="agent.log",
+            "--metrics-listen", "127.0.0.1:0", log="agent.log",
         )
 
     def cli(self, *words):

@@ -47,6 +47,10 @@ scrape_configs:
   - job_name: steadyrun
     sample_limit: 10000
     static_configs: [{{targets: ["{target}"], labels: {{cluster: c}}}}]
+  - job_name: steadyrun-agent
+    sample_limit: 64
+    http_sd_configs:
+      - {{url: "http://{target}/api/v1/sd/agents", refresh_interval: 1s}}
 """
 
 
@@ -102,7 +106,9 @@ class StackTest(unittest.TestCase):
             "[incident.crash]\nmode = \"observe\"\n"
         )
         (stack.work / "alertmanager.yml").write_text(
-            "route: {receiver: none}\nreceivers: [{name: none}]\n"
+            "route: {receiver: back, group_wait: 100ms, group_interval: 1s}\n"
+            "receivers: [{name: back, webhook_configs: [{url: "
+            "'%s/api/v1/hooks/alertmanager'}]}]\n" % stack.http
         )
         cls.alertmanager = "http://127.0.0.1:%d" % cls.alertmanager_port
         stack.start(
@@ -183,10 +189,21 @@ class StackTest(unittest.TestCase):
                 continue
             documented.update(re.findall(r"`((?:steadyrun|process)_\w+)`",
                                          line.split("|")[1]))
-        agents = {name for name in documented if
-                  name.startswith("steadyrun_agent_") and
-                  name not in self.exposed()}
-        self.assertEqual(documented - agents, self.exposed())
+        self.assertEqual(documented, self.exposed() | self.agents_exposed())
+
+    def agents_exposed(self):
+        texts = [
+            get("http://%s/metrics" % target)
+            for group in get_json(self.stack.http + "/api/v1/sd/agents")
+            for target in group["targets"]
+        ]
+        for text in texts:
+            done = subprocess.run(
+                ["promtool", "check", "metrics"], input=text,
+                capture_output=True, text=True, timeout=30,
+            )
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return set(re.findall(r"^# TYPE (\S+) ", "".join(texts), re.M))
 
     def test_rules_and_dashboards_use_what_is_exposed(self):
         exposed = self.exposed()
@@ -239,6 +256,14 @@ class StackTest(unittest.TestCase):
             "a recorded series",
             lambda: self.query("cluster_run:steadyrun_incidents_open:sum")))
 
+    def test_prometheus_finds_the_agents_and_scrapes_them(self):
+        steps = wait_for("a rank's step in Prometheus", lambda: self.query(
+            'steadyrun_agent_rank_step{run="%s", job="steadyrun-agent"}' % RUN
+        ))
+        self.assertEqual(steps[0]["metric"]["local_rank"], "0")
+        wait_for("both agents", lambda: len(self.query(
+            'up{job="steadyrun-agent"} == 1')) == 2)
+
     # --- A run that cannot start: policy halts it, and all are told.
 
     def launch_hopeless(self, run, policy):
@@ -269,6 +294,24 @@ class StackTest(unittest.TestCase):
         self.end("observed")
         wait_for("the end in Alertmanager",
                  lambda: not self.amtool("run=observed"))
+
+    def test_an_alert_of_the_site_is_evidence(self):
+        self.launch_hopeless("cabled", "observe.toml")
+        wait_for("its incident", lambda: get_json(
+            self.stack.http + "/api/v1/incidents/cabled:1"))
+        node = self.stack.run_view("cabled")["placement"][0]["node"]
+        subprocess.run(
+            ["amtool", "--alertmanager.url", self.alertmanager, "alert",
+             "add", "FabricLinkDown", "node=" + node, "severity=critical",
+             "--annotation", "summary=Port 7 lost its link."],
+            check=True, timeout=20,
+        )
+        wait_for("the alert among the evidence", lambda: [
+            line for line in get_json(
+                self.stack.http + "/api/v1/incidents/cabled:1")["evidence"]
+            if "FabricLinkDown on %s" % node in line
+            and "Port 7 lost its link." in line
+        ])
 
     def amtool(self, *matchers):
         done = subprocess.run(

@@ -35,6 +35,8 @@ void CurveWatch::ResetTrends() {
 
 void CurveWatch::ObserveRow(const StepRow& row, Now now, Verdicts* verdicts) {
   if (row.run != attempt_.run || row.attempt != attempt_.attempt) return;
+  // What a node brings after the row had closed without it.
+  if (!row.is_complete && row.step <= line_.Newest()) return;
   ObservePoint(reducer_.Reduce(row), now, verdicts);
 }
 

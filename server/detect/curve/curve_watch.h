@@ -11,9 +11,10 @@
 // malignant events so far, is History(): it stays while the attempts are of
 // one run, and can be handed to another watch.
 //
-// Steps. A row that closes late (its step is below the newest) is passed over;
-// three such in a row that follow each other, or a step far back, are a trainer
-// that has gone back by itself: all trends begin anew there.
+// Steps. A row that closes late (its step is not above the newest) is passed
+// over; eight complete ones in a row that follow each other, or a step far
+// back, are a trainer that has gone back by itself: all trends begin anew
+// there.
 //
 // Reinforcement learning is known by a reported reward or PPO KL. Its loss is a
 // surrogate without a level to fall to, so spike, divergence and plateau are

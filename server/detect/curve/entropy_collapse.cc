@@ -9,6 +9,8 @@ namespace steadyrun {
 namespace {
 
 constexpr std::size_t kMiddle = 5;
+constexpr std::size_t kNow = 3;
+constexpr std::size_t kFirstScores = 8;  // Validation steps report none.
 constexpr std::size_t kFirstVerdict = 12;
 constexpr double kDeviations = 5;
 constexpr double kMinNoise = 0.02;
@@ -24,7 +26,7 @@ bool EntropyCollapse::IsWitnessed(double fall) const {
       alike_.Newest(kMiddle) < alike_.Oldest(kMiddle)) {
     return false;
   }
-  if (score_.Size() < kFirstVerdict) return fall > kQuarter;
+  if (score_.Size() < kFirstScores) return fall > kQuarter;
   return score_.Newest(kMiddle) <=
          score_.Oldest(kMiddle) + std::max(score_.Noise(), kScoreNoise);
 }
@@ -42,7 +44,7 @@ void EntropyCollapse::Observe(const CurveContext& context,
       std::log(std::max(signals[Signal::kEntropy], kLowestEntropy)));
   steps_[taken_++ % kSpan] = context.step;
   if (log_entropy_.Size() < kFirstVerdict) return;
-  const double now = log_entropy_.Newest(kMiddle);
+  const double now = log_entropy_.Newest(kNow);
   if (is_open_) {
     lowest_ = std::min(lowest_, now);
     if (now > (before_ + lowest_) / 2) {

@@ -3,7 +3,7 @@
 // RL: the policy stops exploring.
 //
 // Model: not an absolute level, which differs by model and task, but a fall:
-// the median of the newest five log entropies lies below that of five points
+// the median of the newest three log entropies lies below that of five points
 // some 20 steps earlier by more than 5 of their own deviations and by at least
 // a half. Healthy runs lose a half too, but over 100 steps and more. Second
 // witness: the score has not risen meanwhile (entropy is what reward is bought

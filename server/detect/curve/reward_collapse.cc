@@ -9,8 +9,8 @@ constexpr std::size_t kBlock = 4;
 constexpr double kRelativeFloor = 0.01;
 constexpr double kAbsoluteFloor = 5e-3;
 constexpr std::int64_t kMinBlocks = 5;
-constexpr double kSum = 12;
-constexpr double kDown = 4;
+constexpr double kSum = 16;
+constexpr double kDown = 5;
 
 }  // namespace
 

@@ -4,8 +4,8 @@
 //
 // Model: drift_test.h on the negative score (the task's own, where reported:
 // penalties in the optimised reward hide a fall), in blocks of four points: at
-// least five blocks (20 points), a Page-Hinkley sum of 12, and the newest block
-// 4 scales below the best level; Page-Hinkley downwards and 3 MAD for 20 steps
+// least five blocks (20 points), a Page-Hinkley sum of 16, and the newest block
+// 5 scales below the best level; Page-Hinkley downwards and 3 MAD for 20 steps
 // are the published rule. The best level needs 48 points. Gone when the sum is
 // back at zero.
 

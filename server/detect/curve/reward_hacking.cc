@@ -16,6 +16,7 @@ constexpr double kRising = 2.6;
 constexpr double kLengthChange = 4.0 / 3;
 constexpr double kEvalShare = 0.1;
 constexpr double kEvalFall = 0.02;
+constexpr double kEvalNoise = 4;
 constexpr std::size_t kMiddle = 5;
 constexpr unsigned kGone = 32;
 
@@ -33,7 +34,8 @@ double Rise(const Recent<N>& recent) {
 }  // namespace
 
 bool RewardHacking::IsHeldOutFalling() const {
-  const double margin = std::max(kEvalShare * std::abs(best_eval_), kEvalFall);
+  const double margin = std::max({kEvalShare * std::abs(best_eval_), kEvalFall,
+                                  kEvalNoise * evals_.Noise()});
   if (evals_.Size() >= 3 && evals_.At(0) < best_eval_ - margin &&
       evals_.At(1) < best_eval_ - margin) {
     return true;

@@ -6,10 +6,11 @@
 // Mann-Kendall: the optimised reward rises (z > 2.6, p < 0.005); the policy
 // moves with it: KL to the reference rises likewise, or the responses' length
 // changes by a third; and the held-out score falls: the last two of at least
-// three evaluations lie below the best by a tenth of its size and at least
-// 0.02, or the task's own score, logged beside the optimised reward, falls by
-// Mann-Kendall. Without something held out there is no verdict: reward, KL and
-// length rise together in every healthy run that learns to reason.
+// three evaluations lie below the best by a tenth of its size, by 0.02 and by
+// four times what they scatter, or the task's own score, logged beside the
+// optimised reward, falls by Mann-Kendall. Without something held out there is
+// no verdict: reward, KL and length rise together in every healthy run that
+// learns to reason.
 //
 // For a person only: whether a reward is hacked is seen by reading responses.
 // Gone when the two have not parted for 32 points.
@@ -40,7 +41,7 @@ class RewardHacking {
   Recent<kSpan> score_;
   Recent<kSpan> kl_;
   Recent<kSpan> length_;
-  Recent<4> evals_;
+  Recent<8> evals_;
   double best_eval_ = 0;
   std::array<Step, kSpan> steps_{};
   std::size_t taken_ = 0;

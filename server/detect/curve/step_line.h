@@ -23,12 +23,13 @@ class StepLine {
   // samples are counted or not every step is logged.
   std::int64_t Stride() const { return stride_; }
   std::int64_t Points() const { return points_; }
+  Step Newest() const { return newest_; }
 
  private:
   static constexpr std::size_t kGrowths = 15;
-  // Rows close out of order within the few steps that are open at once.
+  // Complete rows close nearly in order: a node reports its steps in order.
   static constexpr std::int64_t kFarBack = 64;
-  static constexpr int kLateInARow = 3;
+  static constexpr int kLateInARow = 8;
 
   void Measure(std::int64_t growth);
 

@@ -18,9 +18,11 @@ constexpr float kClip = 0.10f;
 // Above this the noise, not the slack, decides; sums are then in sigmas.
 constexpr float kQuietSigma = 0.02f;
 constexpr float kAlarmSigmas = 20;
+constexpr float kClipSigmas = 3;
 constexpr float kWindowMads = 5;
 constexpr float kSmoothing = 0.05f;  // About 20 estimates.
 constexpr std::int64_t kEvaluateEvery = 5;
+constexpr std::size_t kParts = 3;  // Of the ranks, in rows of their own.
 // The windows of 0, 20 and 40 steps ago.
 constexpr std::uint16_t kThreeWindows = 1U | 1U << 4 | 1U << 8;
 constexpr std::uint16_t kTwoWindows = 1U | 1U << 4;
@@ -103,15 +105,26 @@ void StragglerDetector::UpdateSigma(Role& role, std::span<const float> excess) {
       role.sigma == 0 ? sigma : role.sigma + kSmoothing * (sigma - role.sigma);
 }
 
+CusumLimits StragglerDetector::LimitsFor(float sigma) const {
+  CusumLimits limits{kClip, static_cast<float>(options_.report_excess),
+                     static_cast<float>(options_.report_sum)};
+  if (sigma > kQuietSigma) {
+    limits.slack = std::max(limits.slack, sigma);
+    limits.alarm = std::max(limits.alarm, kAlarmSigmas * sigma);
+    limits.clip = std::max(limits.clip, kClipSigmas * sigma);
+  }
+  return limits;
+}
+
 void StragglerDetector::Observe(const StepRow& row, const WatchedWorld& world,
                                 Now now, Verdicts* verdicts) {
   is_judging_ = false;
   if (RowColumn(row, Metric::kComputeSeconds).size() != world.Size()) return;
   const std::size_t size = world.places.StageSize();
-  // In different rows, and not in those that end a block of the job's series
-  // (block_series.h), so that no row pays for all.
-  const bool is_sigma_due = rows_ % kEvaluateEvery == 0;
-  const bool is_window_due = rows_ % kEvaluateEvery == 2;
+  // The spread in one row of five, the medians in three others, and nothing in
+  // the one that ends a block of the job's series (block_series.h): no row
+  // pays for all.
+  const auto turn = static_cast<std::size_t>(rows_ % kEvaluateEvery);
   const std::span<float> excess = windows_.Next();
   std::vector<std::size_t> raised;
   std::vector<std::size_t> calmed;
@@ -120,14 +133,9 @@ void StragglerDetector::Observe(const StepRow& row, const WatchedWorld& world,
     if (!Normalise(row, stage, world, part)) continue;
     is_judging_ = true;
     Role& role = roles_[stage];
-    if (is_sigma_due) UpdateSigma(role, part);
-    CusumLimits limits{kClip, static_cast<float>(options_.report_excess),
-                       static_cast<float>(options_.report_sum)};
-    if (role.sigma > kQuietSigma) {
-      limits.slack = std::max(limits.slack, role.sigma);
-      limits.alarm = std::max(limits.alarm, kAlarmSigmas * role.sigma);
-    }
-    sums_.Add(stage * size, part, limits, row.step, &raised, &calmed);
+    if (turn == 0) UpdateSigma(role, part);
+    role.limits = LimitsFor(role.sigma);
+    sums_.Add(stage * size, part, role.limits, row.step, &raised, &calmed);
   }
   if (!is_judging_) return;
   windows_.Commit();
@@ -143,7 +151,8 @@ void StragglerDetector::Observe(const StepRow& row, const WatchedWorld& world,
   if (!raised.empty()) {
     Report(raised, /*is_action=*/false, row, world, now, verdicts);
   }
-  if (is_window_due && windows_.Filled() == WindowMedians::kWindow) {
+  if (turn >= 1 && turn <= kParts) windows_.Compute(turn - 1, kParts);
+  if (turn == kParts && windows_.Filled() == WindowMedians::kWindow) {
     std::vector<std::size_t> act;
     JudgeWindows(world, &act);
     if (!act.empty()) {
@@ -154,7 +163,6 @@ void StragglerDetector::Observe(const StepRow& row, const WatchedWorld& world,
 
 void StragglerDetector::JudgeWindows(const WatchedWorld& world,
                                      std::vector<std::size_t>* act) {
-  windows_.Compute();
   const std::span<const float> medians = windows_.Medians();
   const std::size_t size = world.places.StageSize();
   for (std::size_t stage = 0; stage < roles_.size(); ++stage) {
@@ -178,9 +186,10 @@ std::vector<std::size_t> StragglerDetector::Companions(
   // Those on their way belong to the same story: the ranks of a slow node
   // cross the line some steps apart.
   const auto is_near = [&](std::size_t r) {
-    return is_action
-               ? (over_[r] & kTwoWindows) == kTwoWindows
-               : sums_.IsRaised(r) || sums_.Sum(r) > options_.report_sum / 2;
+    return is_action ? (over_[r] & kTwoWindows) == kTwoWindows
+                     : sums_.IsRaised(r) ||
+                           sums_.Sum(r) >
+                               roles_[world.places.StageOf(r)].limits.alarm / 2;
   };
   const std::uint8_t before = is_action ? kActed : kReported;
   std::vector<std::uint8_t> is_node_new(world.node_size.size(), 0);

@@ -13,8 +13,8 @@
 // d_hat: the time its work should take (work_model.h), 1 when no tokens are
 // reported. Role: the pipeline stage. sigma: 1.4826 MAD of y over the role,
 // smoothed over about 20 estimates. Two rules:
-//   report  CUSUM (cusum_bank.h) with clip 0.10, slack max(report_excess,
-//           sigma if sigma > 2 %), alarm max(report_sum, 20 sigma)
+//   report  CUSUM (cusum_bank.h) with clip 0.10, slack report_excess, alarm
+//           report_sum; if sigma > 2 %, at least 3, 1 and 20 sigma
 //   act     w = median of 20 steps; above act_excess and above its role's
 //           median by 5 MAD; so at t, t - 20 and t - 40, asked every 5 steps
 // A rank is calm again when its sum is back at 0.
@@ -22,8 +22,8 @@
 // Why these numbers. Healthy ranks differ for good by sigma = 0.5 %: at 10,000
 // ranks the slowest is at +2 %, so a slack of 2.5 % leaves it a drift of
 // -0.5 % a step against noise of 1 %: reaching 0.5 has odds of e^-50. A pause
-// adds at most 0.10, and five in a row are needed. Three disjoint windows make
-// sure that what is acted on lasts; asking every 5 steps makes that 50 to 55
+// adds at most 0.10, and seven in a row are needed. Three disjoint windows make
+// sure that what is acted on lasts; asking every 5 steps makes that 50 to 56
 // steps after the onset, instead of 50 to 69.
 //
 // Without compute_seconds nothing is judged: IsJudging() is false. Fewer than
@@ -78,10 +78,12 @@ class StragglerDetector {
   struct Role {
     WorkModel work;
     float sigma = 0;  // 0: not known yet.
+    CusumLimits limits{};
   };
 
   bool Normalise(const StepRow& row, std::size_t stage,
                  const WatchedWorld& world, std::span<float> excess);
+  CusumLimits LimitsFor(float sigma) const;
   void UpdateSigma(Role& role, std::span<const float> excess);
   // Ranks whose windows ask for action and did not before.
   void JudgeWindows(const WatchedWorld& world, std::vector<std::size_t>* act);

@@ -88,10 +88,13 @@ void WindowMedians::Commit() {
   filled_ = std::min(filled_ + 1, kWindow);
 }
 
-void WindowMedians::Compute() {
+void WindowMedians::Compute(std::size_t part, std::size_t parts) {
   if (filled_ < kWindow) return;
   Block block{};
-  for (std::size_t first = 0; first < ranks_; first += kLanes) {
+  const std::size_t blocks = (ranks_ + kLanes - 1) / kLanes;
+  for (std::size_t at = blocks * part / parts; at < blocks * (part + 1) / parts;
+       ++at) {
+    const std::size_t first = at * kLanes;
     const std::size_t lanes = std::min(kLanes, ranks_ - first);
     for (std::size_t slot = 0; slot < kWindow; ++slot) {
       std::memcpy(&block[slot], &values_[slot * ranks_ + first],

@@ -42,3 +42,19 @@ CREATE TABLE notified (
   PRIMARY KEY (sink, run, incident)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX notified_by_age ON notified (at_unix_ms);
+
+-- Alerts of the site (fabric, storage, power) that Alertmanager has posted:
+-- evidence for incidents, never a reason to act. The newest state of each.
+CREATE TABLE site_alerts (
+  id INTEGER PRIMARY KEY,
+  fingerprint TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL,
+  severity TEXT NOT NULL,
+  run TEXT NOT NULL,   -- Empty: of no run in particular.
+  node TEXT NOT NULL,  -- Empty: of no node in particular.
+  starts_unix_ms INTEGER NOT NULL,
+  ends_unix_ms INTEGER NOT NULL,  -- 0: still firing.
+  text TEXT NOT NULL
+) STRICT;
+CREATE INDEX site_alerts_by_node ON site_alerts (node, starts_unix_ms);
+CREATE INDEX site_alerts_by_run ON site_alerts (run, starts_unix_ms);

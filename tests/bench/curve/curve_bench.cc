@@ -13,6 +13,7 @@
 #include "server/detect/curve/curve_watch.h"
 #include "tests/unit/curve/curve_score.h"
 #include "tests/unit/curve/real_curves.h"
+#include "tests/unit/curve/synthetic_rl.h"
 
 namespace steadyrun {
 namespace {
@@ -65,6 +66,28 @@ void ScoreSeeds(std::uint64_t from, std::uint64_t to, std::uint64_t curves) {
       PrintScore(fault, with_norm,
                  ScoreFault(fault, from, to, curves, 1600, with_norm));
     }
+  }
+}
+
+void PrintRl(RlFault fault, const RlScore& score) {
+  std::printf("%-16s runs %4lld", RlFaultName(fault).data(),
+              static_cast<long long>(score.runs));
+  if (fault != RlFault::kNone) {
+    std::printf("  found %5.1f %% within 60 steps, after p50 %lld p95 %lld",
+                100.0 * static_cast<double>(score.found) /
+                    static_cast<double>(score.runs),
+                static_cast<long long>(Percentile(score.delays, 0.5)),
+                static_cast<long long>(Percentile(score.delays, 0.95)));
+  }
+  std::printf("  false alarms %lld in %lld steps\n",
+              static_cast<long long>(score.false_alarms),
+              static_cast<long long>(score.points));
+}
+
+void ScoreRlSeeds(std::uint64_t from, std::uint64_t to, std::uint64_t runs) {
+  PrintRl(RlFault::kNone, ScoreRl(RlFault::kNone, from, to, runs, 1000));
+  for (const RlFault fault : kRlFaults) {
+    PrintRl(fault, ScoreRl(fault, from, to, runs, 400));
   }
 }
 
@@ -151,6 +174,7 @@ int main(int argc, char** argv) {
     return i < argc ? std::strtoull(argv[i], nullptr, 10) : fallback;
   };
   steadyrun::ScoreSeeds(number(1, 10), number(2, 19), number(3, 20));
+  steadyrun::ScoreRlSeeds(number(1, 10), number(2, 19), number(3, 20));
   steadyrun::RealCurves();
   steadyrun::Cost();
   return 0;

@@ -86,6 +86,11 @@ replay::Score Judged(const std::vector<replay::Alarm>& alarms,
   return *std::move(score);
 }
 
+bool EndsTheAttempt(const std::string& word) {
+  return word == "crash" || word == "hang" || word == "node_lost" ||
+         word == "nan";
+}
+
 void AddRaw(const std::vector<replay::Label>& labels,
             const std::vector<std::string>& names,
             const std::vector<replay::Alarm>& alarms,
@@ -152,8 +157,10 @@ std::vector<replay::Alarm> AlarmsOf(const fleet::TrialResult& result) {
     alarm.kind = incident.kind;
     // A step is under way when its ranks die or stand.
     alarm.step = incident.step.Next();
-    alarm.seconds =
-        ToUnixSeconds(incident.detected) - ToUnixSeconds(result.wall_start);
+    // Stored to the millisecond below: rounded up, or a crash would be found
+    // before it was.
+    alarm.seconds = ToUnixSeconds(incident.detected) -
+                    ToUnixSeconds(result.wall_start) + 0.001;
     // What the default policy answers with a restart.
     alarm.advice =
         EndsAttempt(incident.kind) ? Advice::kReplaceNode : Advice::kReport;
@@ -170,8 +177,16 @@ void Sum::Add(const fleet::TrialResult& result, const fleet::JobOptions& job) {
   std::vector<std::string> names;
   const auto labels = LabelsOf(result, &names);
   const auto alarms = AlarmsOf(result);
+  // What ends an attempt is found whoever is blamed for it; who was, the places
+  // tell. A slow or corrupt rank is only found if it is the right one.
+  std::vector<replay::Label> judged_labels = labels;
+  for (replay::Label& label : judged_labels) {
+    if (!EndsTheAttempt(label.kind)) continue;
+    label.ranks.clear();
+    label.node.clear();
+  }
   const replay::Score score =
-      Judged(alarms, labels, result, job, Advice::kRecord);
+      Judged(alarms, judged_labels, result, job, Advice::kRecord);
   std::vector<const replay::Alarm*> finder(labels.size(), nullptr);
   for (std::size_t i = 0; i < alarms.size(); ++i) {
     const replay::JudgedAlarm& judged = score.alarms[i];
@@ -181,11 +196,12 @@ void Sum::Add(const fleet::TrialResult& result, const fleet::JobOptions& job) {
   }
   for (std::size_t i = 0; i < labels.size(); ++i) {
     AddTo(groups[names[i]], labels[i], finder[i]);
+    AddTo(places[labels[i].kind], labels[i], finder[i]);
     benign_spikes += names[i] == "loss spike that comes back" ? 1 : 0;
   }
   AddRaw(labels, names, alarms, score, job, &raw);
   const replay::Score acted =
-      Judged(alarms, labels, result, job, Advice::kReplaceNode);
+      Judged(alarms, judged_labels, result, job, Advice::kReplaceNode);
   needless_actions += acted.total.false_alarms;
   for (const fleet::Claim& claim : result.claims) {
     if (claim.finding.advice != Advice::kRollback) continue;
@@ -201,9 +217,11 @@ void Sum::Add(const fleet::TrialResult& result, const fleet::JobOptions& job) {
         ++benign_rollbacks;
       } else if (names[i] == "loss spike that stays" ||
                  names[i] == "divergence") {
+        // The checkpoint that the attempt after this one began with.
+        const auto next = static_cast<std::size_t>(claim.finding.attempt.value);
+        if (next >= result.resumed_from.size()) continue;
         ++rollbacks;
-        clean_rollbacks +=
-            claim.finding.rollback.below <= labels[i].onset ? 1 : 0;
+        clean_rollbacks += result.resumed_from[next] < labels[i].onset ? 1 : 0;
       }
     }
   }

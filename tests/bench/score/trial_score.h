@@ -22,6 +22,8 @@ std::vector<replay::Alarm> AlarmsOf(const fleet::TrialResult& result);
 struct Sum {
   replay::Score all;     // Every finding.
   replay::Score acting;  // Those that ask for an action, as is advised.
+  // By class: whether the found labels' culprit was named.
+  std::map<std::string, replay::Counts> places;
   // Found and missed, by group, with delays and places.
   std::map<std::string, replay::Counts> groups;
   std::int64_t needless_actions = 0;

@@ -162,14 +162,17 @@ void PrintClasses(const Sum& sum) {
       "/ p95 | delay, s, p50 / p95 | culprit first | among three | published "
       "|\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
   for (const auto& [name, counts] : sum.all.classes) {
+    const auto known = sum.places.find(name);
+    const replay::Counts place =
+        known == sum.places.end() ? replay::Counts() : known->second;
     const double f1 = counts.F1();
     std::printf(
         "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", name.c_str(),
         Percent(counts.Recall()).c_str(), Percent(counts.Precision()).c_str(),
         std::isnan(f1) ? "-" : fmt::format("{:.3f}", f1).c_str(),
         Delays(counts.delay_steps, 0).c_str(),
-        Delays(counts.delay_seconds, 1).c_str(), Percent(counts.Top1()).c_str(),
-        Percent(counts.Top3()).c_str(), std::string(Published(name)).c_str());
+        Delays(counts.delay_seconds, 1).c_str(), Percent(place.Top1()).c_str(),
+        Percent(place.Top3()).c_str(), std::string(Published(name)).c_str());
   }
   std::printf("\n");
 }
@@ -247,6 +250,16 @@ void PrintTrials(const ScoreShape& shape) {
                     shape.healthy_steps, shape.seeds.first),
            &wide, nullptr, true);
   }
+  if (!shape.raw_file.empty()) {
+    const absl::Status written = WriteFileAtomically(
+        shape.raw_file,
+        "profile,ranks,seed,what,kind,step,seconds,node,rank,outcome\n" +
+            faulty.raw + rl.raw + healthy.raw + wide.raw);
+    if (!written.ok()) {
+      std::fprintf(stderr, "score: %s\n",
+                   std::string(written.message()).c_str());
+    }
+  }
   std::printf(
       "### Simulated runs with faults\n\n%d runs of %d ranks, %lld "
       "steps; clocks off by up to 2 s each way, cascades within 0.3 s, "
@@ -311,7 +324,7 @@ void PrintCascades(const ScoreShape& shape) {
     std::printf("| %.1f %% | %lld | %s | %s | %s |\n", 100 * misread,
                 static_cast<long long>(counts.labels),
                 Percent(counts.Recall()).c_str(),
-                Percent(counts.Top1()).c_str(),
+                Percent(sum.places["crash"].Top1()).c_str(),
                 Delays(counts.delay_seconds, 3).c_str());
   }
   std::printf("\n");

@@ -2,10 +2,13 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <ctime>
 
+#include "base/fast_median.h"
 #include "server/detect/integrity/integrity_watch.h"
 #include "server/detect/speed/speed_watch.h"
+#include "server/detect/speed/window_medians.h"
 #include "tests/bench/speed/fleet.h"
 #include "tests/bench/speed/score.h"
 #include "tests/bench/speed/sections.h"
@@ -82,6 +85,54 @@ void Measure(std::size_t ranks, int steps) {
       verdicts.findings.size());
 }
 
+// The two order statistics everything rests on, beside std::nth_element.
+void MeasureMedians() {
+  constexpr std::size_t kRanks = 100000;
+  constexpr int kTimes = 50;
+  Fleet fleet(kRanks, 1);
+  fleet.Draw();
+  MedianScratch scratch;
+  std::vector<float> copy;
+  float sum = 0;  // Used, so that nothing is left out.
+  double begin = CpuMicros();
+  for (int i = 0; i < kTimes; ++i) sum += FastMedian(fleet.compute, &scratch);
+  const double fast = CpuMicros() - begin;
+  begin = CpuMicros();
+  for (int i = 0; i < kTimes; ++i) {
+    copy = fleet.compute;
+    std::nth_element(copy.begin(), copy.begin() + kRanks / 2, copy.end());
+    sum += copy[kRanks / 2];
+  }
+  const double plain = CpuMicros() - begin;
+  WindowMedians windows;
+  windows.Reset(kRanks);
+  for (std::size_t i = 0; i < WindowMedians::kWindow; ++i) {
+    fleet.Draw();
+    std::copy(fleet.compute.begin(), fleet.compute.end(),
+              windows.Next().begin());
+    windows.Commit();
+  }
+  begin = CpuMicros();
+  for (int i = 0; i < kTimes; ++i) windows.Compute(0, 1);
+  const double network = CpuMicros() - begin;
+  std::vector<float> window(WindowMedians::kWindow);
+  begin = CpuMicros();
+  for (std::size_t r = 0; r + window.size() < kRanks; ++r) {
+    std::copy_n(fleet.compute.begin() + static_cast<std::ptrdiff_t>(r),
+                window.size(), window.begin());
+    std::nth_element(window.begin(), window.begin() + 10, window.end());
+    sum += window[10];
+  }
+  const double one_by_one = CpuMicros() - begin;
+  constexpr double kNanos = 1000.0 / kRanks;
+  fmt::print(
+      "  median of 100,000: {:.2f} ns a value, nth_element {:.2f}; medians of "
+      "20: {:.1f} ns a rank, nth_element {:.1f} (checksum {:.0f})\n",
+      fast * kNanos / kTimes, plain * kNanos / kTimes,
+      network * kNanos / kTimes, one_by_one * kNanos,
+      sum + windows.Medians()[0]);
+}
+
 }  // namespace
 
 void Cost() {
@@ -92,6 +143,7 @@ void Cost() {
   Measure(1000, 3000);
   Measure(10000, 1000);
   Measure(100000, 300);
+  MeasureMedians();
 }
 
 }  // namespace steadyrun::bench

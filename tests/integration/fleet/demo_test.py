@@ -31,8 +31,9 @@ class Demo:
         self.reader.start()
 
     def _read(self):
-        for line in self.process.stdout:
-            self.lines.append(line)
+        with self.process.stdout as stdout:
+            for line in stdout:
+                self.lines.append(line)
 
     def text(self):
         return "".join(self.lines)
@@ -110,7 +111,7 @@ class DemoTest(unittest.TestCase):
 
     def test_one_fault_alone_and_an_end_by_itself(self):
         demo = Demo("--ranks", "64", "--fault", "node_lost", "--exit-after",
-                    "30")
+                    "20")
         self.addCleanup(demo.process.terminate)
         self.check(demo, "node_lost", 30, 20)
         self.assertEqual(demo.process.wait(timeout=60), 0, demo.text())

@@ -137,8 +137,8 @@ TEST_F(FilesTest, MistakesAreToldWithPlaceAndExitCode) {
              Write("l.csv", "start_step,end_step,kind\n1,1,los_spike\n"),
          1, "l.csv:2:5: 'los_spike' is no kind of label (did you mean "},
         {"backtest --steps /nonexistent", 1, "No such file"},
-        {"backtest", 2, "recording"},
-        {"backtest --steps " + steps + " --run r", 2, "recording"},
+        {"backtest", 2, "1 option from [--steps,--run] is required"},
+        {"backtest --steps " + steps + " --run r", 2, "2 were given"},
         {"parse --format megatrn " + steps, 1, "did you mean 'megatron'?"},
         {"backtets", 2, "did you mean 'backtest'?"}}) {
     const Ran ran = Cli(arguments);

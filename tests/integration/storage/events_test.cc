@@ -117,5 +117,25 @@ TEST_F(EventsTest, MutesAreKeptAndReplaced) {
   EXPECT_THAT(Texts(), ElementsAre("mute on", "mute off"));
 }
 
+TEST_F(EventsTest, SiteAlertsAreFoundByRunAndNodeAndTime) {
+  const WallTime start = clock_.WallNow();
+  const auto minutes = [](int n) { return std::chrono::minutes(n); };
+  SiteAlert link{"f1", "LinkDown", "critical", "", "node-3", start, {}, "x"};
+  SiteAlert other{"f2", "LinkDown", "critical", "", "node-9", start, {}, "x"};
+  SiteAlert quota{"f3", "Quota", "warning", "gpt", "", start, {}, "x"};
+  ASSERT_TRUE(store_->notices().Save({link, other, quota}).ok());
+  SiteAlertQuery query;
+  query.run = "gpt";
+  query.nodes = {"node-3", ""};
+  query.from = start + minutes(5);
+  query.to = start + minutes(6);
+  EXPECT_EQ(store_->notices().Find(query)->size(), 2u);
+  link.ends = start + minutes(1);  // Resolved before.
+  ASSERT_TRUE(store_->notices().Save({link}).ok());
+  const auto found = store_->notices().Find(query);
+  ASSERT_EQ(found->size(), 1u);
+  EXPECT_EQ(found->front().name, "Quota");
+}
+
 }  // namespace
 }  // namespace steadyrun

@@ -51,6 +51,23 @@ TEST(FastMedianTest, IsExactForEverySizeAndShape) {
   }
 }
 
+TEST(FastMedianTest, SelectsFromFewOfMany) {
+  std::mt19937_64 random(8);
+  std::normal_distribution<float> normal(1, 0.01f);
+  MedianScratch scratch;
+  int missed = 0;
+  for (int i = 0; i < 200; ++i) {
+    std::vector<float> values(20000);
+    for (float& value : values) value = normal(random);
+    FastMedian(values, &scratch);
+    missed += scratch.kept.size() == values.size() ? 1 : 0;
+    if (scratch.kept.size() < values.size()) {
+      ASSERT_LT(scratch.kept.size(), values.size() / 5);
+    }
+  }
+  EXPECT_LE(missed, 5);  // Three standard deviations: 0.6 of 200.
+}
+
 TEST(FastMedianTest, InfinitiesAndNothing) {
   MedianScratch scratch;
   EXPECT_EQ(FastMedian({}, &scratch), 0);

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include "tests/unit/curve/synthetic_rl.h"
 
 namespace steadyrun {
 namespace {
@@ -42,6 +42,19 @@ TEST(CurveScoreTest, DivergenceIsFoundWithinTwoHundredSteps) {
   EXPECT_GE(score.found, 95);
   EXPECT_GE(score.judged, 95);
   EXPECT_LE(score.unclean_targets, 5);
+}
+
+TEST(CurveScoreTest, HealthyReinforcementLearningRaisesNextToNothing) {
+  const RlScore score = ScoreRl(RlFault::kNone, kFrom, kTo, 5, 1000);
+  EXPECT_EQ(score.points, 50'000);
+  EXPECT_LE(score.false_alarms, 5);
+}
+
+TEST(CurveScoreTest, FaultsOfReinforcementLearningAreFoundWithinSixtySteps) {
+  for (const RlFault fault : kRlFaults) {
+    const RlScore score = ScoreRl(fault, kFrom, kTo, 4, 400);
+    EXPECT_GE(score.found, 36) << RlFaultName(fault);
+  }
 }
 
 }  // namespace

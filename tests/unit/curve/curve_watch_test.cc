@@ -73,6 +73,27 @@ TEST(CurveWatchTest, LateRowsArePassedOver) {
   EXPECT_THAT(feed.verdicts.findings, IsEmpty());
 }
 
+// A node that was away brings its part of a hundred steps at once.
+TEST(CurveWatchTest, PartsOfRowsThatHadClosedAreNoWayBack) {
+  CurveFeed feed;
+  const auto loss = [](std::int64_t i) {
+    return static_cast<float>(3 + 0.03 * Wiggle(i));
+  };
+  for (std::int64_t i = 0; i < 300; ++i) {
+    feed.Watch().ObserveRow(Row(i, 1, loss(i)), Now(), &feed.verdicts);
+  }
+  for (std::int64_t i = 200; i < 300; ++i) {
+    StepRow part = Row(i, 1, 9);
+    part.is_complete = false;
+    feed.Watch().ObserveRow(part, Now(), &feed.verdicts);
+  }
+  EXPECT_THAT(feed.verdicts.findings, IsEmpty());
+  for (std::int64_t i = 300; i < 305; ++i) {
+    feed.Watch().ObserveRow(Row(i, 1, 5), Now(), &feed.verdicts);
+  }
+  EXPECT_THAT(feed.Of(kSpike), SizeIs(1));  // The trend was kept.
+}
+
 TEST(CurveWatchTest, StepsThatGoBackBeginTheTrendAnew) {
   for (const std::int64_t back : {20, 250}) {
     CurveFeed feed;

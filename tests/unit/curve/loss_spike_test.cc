@@ -169,8 +169,8 @@ TEST(LossSpikeTest, ASecondJumpOnTheWayDownGetsItsOwnTime) {
 TEST(LossSpikeTest, ASmallStepThatStaysBecomesTheNewTrend) {
   CurveFeed feed;
   FeedHealthy(&feed, 400);
-  // Three scales of 0.03: enough for the sum, not for a rollback.
-  for (std::int64_t i = 0; i < 900; ++i) feed.Loss(Healthy(i) + 0.12);
+  // Four scales: not back, and not enough for a rollback.
+  for (std::int64_t i = 0; i < 900; ++i) feed.Loss(Healthy(i) + 0.16);
   ASSERT_THAT(feed.Of(kSpike), SizeIs(1));
   EXPECT_EQ(feed.Cleared(kSpike), 1);
 }

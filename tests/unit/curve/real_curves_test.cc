@@ -109,7 +109,7 @@ TEST_F(RealCurvesTest, TheCollapsedPolicyIsFoundWhenItDies) {
   const auto entropy = std::ranges::find(
       verdicts.findings, IncidentKind::kEntropyCollapse, &Finding::kind);
   ASSERT_NE(entropy, verdicts.findings.end());
-  EXPECT_LE(entropy->step, Step{14});  // 250 wasted steps were still to come.
+  EXPECT_LE(entropy->step, Step{13});  // 250 wasted steps were still to come.
   EXPECT_TRUE(HasKind("rl-jhc-i80f2v90", IncidentKind::kRewardHacking));
 }
 

@@ -44,6 +44,7 @@ NodeState SampleNode() {
   node.spooled_reports = 11;
   node.dropped_reports = 12;
   node.version = "0.1.0";
+  node.metrics_address = "10.0.0.1:7081";
   return node;
 }
 

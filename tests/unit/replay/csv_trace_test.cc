@@ -92,6 +92,14 @@ TEST(CsvTraceTest, RanksAreJoinedInAnyOrder) {
   EXPECT_TRUE(IsAbsent(ColumnOf(attempt.rows[2], Metric::kLoss)[1]));
 }
 
+TEST(CsvTraceTest, ValuesToldTwiceAreNoted) {
+  const Trace trace = Read("step,loss,kl\n1,2,nan\n1,2,nan\n2,3,1\n2,4,1\n");
+  EXPECT_EQ(trace.attempts[0].rows[1].loss, 4);
+  EXPECT_THAT(trace.notes,
+              ElementsAre(HasSubstr("1 values were told twice for one step (is "
+                                    "a column 'rank' missing?)")));
+}
+
 TEST(CsvTraceTest, TheFirstOfTwoSpellingsIsTheMetric) {
   const Trace trace = Read("step,loss,train_loss\n1,2,3\n");
   EXPECT_EQ(trace.attempts[0].rows[0].loss, 2);
@@ -136,12 +144,13 @@ TEST(CsvTraceTest, WrittenTracesReadBack) {
 
 TEST(LabelsTest, ReadsPlacesAndErrorsSayWhere) {
   const auto labels = ReadLabels(
-      "start_step,end_step,kind,rank,node,onset_seconds,evidence\n"
-      "5,9,straggler,3;4,n1,12.5,\"x, y\"\n7,,nan,,,,\n",
+      "start_step,end_step,kind,rank,node,attempt,onset_seconds,evidence\n"
+      "5,9,straggler,3;4,n1,2,12.5,\"x, y\"\n7,,nan,,,,,\n",
       "l.csv");
   ASSERT_TRUE(labels.ok()) << labels.status();
   EXPECT_THAT((*labels)[0].ranks, ElementsAre(Rank{3}, Rank{4}));
   EXPECT_EQ((*labels)[0].node, "n1");
+  EXPECT_EQ((*labels)[0].attempt, AttemptId{2});
   EXPECT_EQ((*labels)[0].onset_seconds, 12.5);
   EXPECT_EQ((*labels)[1].end, Step{7});
   for (const auto& [text, message] :

@@ -160,6 +160,19 @@ TEST(ScoreTest, WindowsInSecondsAreMeasuredByTheClockWhereItIsKnown) {
   }
 }
 
+TEST(ScoreTest, StepsThatAreMadeAgainAreAnotherAttempt) {
+  Label label = Fault("loss_spike", 100, 110);
+  label.attempt = AttemptId{1};
+  Alarm alarm = At(IncidentKind::kLossSpike, 105);
+  alarm.attempt = AttemptId{2};
+  EXPECT_EQ(Judged({alarm}, {label}).total.false_alarms, 1);
+  alarm.attempt = AttemptId{1};
+  EXPECT_EQ(Judged({alarm}, {label}).total.found, 1);
+  label.attempt = kNoAttempt;
+  alarm.attempt = AttemptId{2};
+  EXPECT_EQ(Judged({alarm}, {label}).total.found, 1);
+}
+
 TEST(ScoreTest, OverlappingFaultsAreFoundTogether) {
   const Score score =
       Judged({At(IncidentKind::kEntropyCollapse, 12)},

@@ -88,6 +88,14 @@ TEST_F(StragglerTest, OneRankIsReportedThenItsNodeIsToBeReplaced) {
   EXPECT_THAT(verdicts_.findings, SizeIs(2));
 }
 
+TEST_F(StragglerTest, SlowFromTheFirstStepOnIsFoundToo) {
+  Start(64);
+  Run(100, Slow({40}, 1.1f, 0));
+  ASSERT_NE(First(Advice::kReplaceNode), nullptr);
+  EXPECT_EQ(First(Advice::kReport)->culprit.rank, Rank{40});
+  EXPECT_LE(First(Advice::kReport)->onset_step.value, 6);
+}
+
 TEST_F(StragglerTest, SmallAndLastingIsReportedAndNotActedOn) {
   Start(64, {}, 3);
   Run(500, Slow({7}, 1.033f, 101));

@@ -106,12 +106,33 @@ TEST_F(ApiFrontendTest, EveryRouteAnswers) {
       {"/api/v1/incidents/gpt%3A1", "\"kind\":\"crash\""},
       {"/api/v1/nodes", "\"nodes\":[]"},
       {"/api/v1/audit", "\"entries\":[]"},
+      {"/api/v1/journal?after=3&run=gpt&limit=5", "\"events\":[]"},
+      {"/api/v1/sd/agents", "[]"},
   };
   for (const auto& [target, part] : routes) {
     const auto response = Get(port_, target);
     EXPECT_EQ(response.status, 200) << target << response.body;
     EXPECT_THAT(response.body, HasSubstr(part)) << target;
   }
+}
+
+TEST_F(ApiFrontendTest, AgentsThatServeMetricsAreListedForPrometheus) {
+  Start();
+  NodeView with;
+  with.state.node = "node-1";
+  with.state.metrics_address = "10.0.0.1:7081";
+  with.status = "connected";
+  NodeView without;
+  without.state.node = "node-2";
+  EngineView view;
+  view.nodes = {with, without};
+  live_.Set(view);
+  const auto response = Get(port_, "/api/v1/sd/agents");
+  EXPECT_EQ(response.headers.at("content-type"), "application/json");
+  EXPECT_EQ(response.body,
+            "[{\"labels\":{\"__meta_steadyrun_node\":\"node-1\","
+            "\"__meta_steadyrun_status\":\"connected\"},"
+            "\"targets\":[\"10.0.0.1:7081\"]}]");
 }
 
 TEST_F(ApiFrontendTest, ErrorsHaveConnectsShape) {
