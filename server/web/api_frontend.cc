@@ -13,6 +13,7 @@
 #include "server/web/assets.h"
 #include "server/web/json_api.h"
 #include "server/web/login_sessions.h"
+#include "server/web/reply_cache.h"
 #include "server/web/request_guard.h"
 #include "server/web/series_json.h"
 #include "spdlog/fmt/fmt.h"
@@ -299,7 +300,7 @@ class ApiFrontend::Impl {
                   &OperatorApi::GetServerInfo);
   }
 
-  absl::StatusOr<HttpResponse> HandleApi(const HttpRequest& request) const {
+  absl::StatusOr<HttpResponse> HandleApi(const HttpRequest& request) {
     const auto parts =
         Split(std::string_view(request.path).substr(kApiPrefix.size()));
     if (parts.empty()) {
@@ -315,7 +316,7 @@ class ApiFrontend::Impl {
       return Answer(*api_, get, &OperatorApi::GetRun);
     }
     if (parts[0] == "runs" && parts.size() == 3) {
-      return HandleRunPart(request, parts[1], parts[2]);
+      return CachedRunPart(request, parts[1], parts[2]);
     }
     if (parts[0] == "incidents" && parts.size() == 3 && parts[2] == "story") {
       v1::GetIncidentRequest get;
@@ -342,6 +343,22 @@ class ApiFrontend::Impl {
     if (what == "audit") return Audit(request, "");
     if (what == "journal") return Journal(request);
     return absl::NotFoundError("nothing is served at this path");
+  }
+
+  // Curves are what viewers read over and over.
+  absl::StatusOr<HttpResponse> CachedRunPart(const HttpRequest& request,
+                                             const std::string& run,
+                                             const std::string& part) {
+    const bool is_cached = part == "curve" || part == "heatmap" ||
+                           part == "metric" || part == "metrics";
+    if (!is_cached || options_.clock == nullptr) {
+      return HandleRunPart(request, run, part);
+    }
+    const MonoTime now = options_.clock->MonoNow();
+    if (const HttpResponse* kept = cache_.Find(request, now)) return *kept;
+    ASSIGN_OR_RETURN(HttpResponse response, HandleRunPart(request, run, part));
+    cache_.Put(request, response, now);
+    return response;
   }
 
   absl::StatusOr<HttpResponse> HandleRunPart(const HttpRequest& request,
@@ -499,6 +516,7 @@ class ApiFrontend::Impl {
 
   ApiFrontendOptions options_;
   LoginSessions sessions_;
+  ReplyCache cache_;
   OperatorApi* const api_;
   const TokenSet* const tokens_;
   const std::function<std::string()> render_metrics_;

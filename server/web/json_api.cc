@@ -134,6 +134,7 @@ const std::map<std::string_view, Method>& Methods() {
       {"GetSteps", Query(&OperatorApi::GetSteps)},
       {"ListAudit", Query(&OperatorApi::ListAudit)},
       {"ListEvents", Query(&OperatorApi::ListEvents)},
+      {"Backtest", Query(&OperatorApi::Backtest)},
       {"GetServerInfo", Query(&OperatorApi::GetServerInfo)},
       {"PlanAction", Query(&OperatorApi::PlanAction)},
       {"GetIncidentStory", Query(&OperatorApi::GetIncidentStory)},

@@ -104,7 +104,7 @@ export function RunPage({ run, route }: { run: Run; route: Route }) {
       get<Columns>(`${path}/curve?${range}&buckets=${BUCKETS}`),
       get<Columns>(`${path}/curve?${range}&buckets=${BUCKETS}&abandoned=1`)]);
     return { kept, gone };
-  }, { run: name, what: ["run"] });
+  }, { run: name, what: ["run"], periodMs: 5000 });
   // What the reading below asks for is always the newest picture of the run.
   const latest = useRef(run);
   latest.current = run;

@@ -192,6 +192,8 @@ TEST_F(ApiFrontendTest, EveryMethodOfTheServiceIsServed) {
           "OperatorService");
   ASSERT_GT(service->method_count(), 10);
   for (int i = 0; i < service->method_count(); ++i) {
+    // A stream has no unary form; browsers have /api/v1/events.
+    if (service->method(i)->server_streaming()) continue;
     EXPECT_TRUE(RoleOfMethod(service->method(i)->name()).ok())
         << service->method(i)->name();
   }
