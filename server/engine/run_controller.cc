@@ -148,6 +148,7 @@ void RunController::BeginAttempt(Now now) {
 }
 
 void RunController::OnTick(Now now, Outcome* out) {
+  is_tick_ = true;
   std::vector<ClosedRow> closed;
   join_.CloseExpired(now, &closed);
   TakeClosed(std::move(closed), now, out);
@@ -373,6 +374,13 @@ void RunController::OnPhaseChanged(RunPhase before, Now now, Outcome* out) {
   }
 }
 
+// A picture of the cluster costs as much as it has nodes, and while a run is
+// being stopped each of them sends heartbeats: of many, only ticks look.
+bool RunController::MayReconsider() const {
+  constexpr std::size_t kFewNodes = 128;
+  return is_tick_ || state_.placement.size() <= kFewNodes;
+}
+
 void RunController::Conclude(Now now, Outcome* out) {
   Book(watch_.Take(), now, out);
   // Bounded: one fault, one stop, one placing, one start is the longest way.
@@ -393,9 +401,10 @@ void RunController::Conclude(Now now, Outcome* out) {
         state_.phase == RunPhase::kStopping ||
         (state_.phase == RunPhase::kRunning && state_.save_then_stop) ||
         defects_.ignores_hold;
-    if (is_moving) Apply(Reconsider{}, now, out);
+    if (is_moving && MayReconsider()) Apply(Reconsider{}, now, out);
     if (state_.phase == before) break;
   }
+  is_tick_ = false;
   if (wants_commands_) SendCommands(now, out);
   Flush(now, out);
 }

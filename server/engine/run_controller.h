@@ -153,6 +153,7 @@ class RunController {
   WatchedAttempt Watched() const;
 
   // run_commands.cc
+  bool MayReconsider() const;
   void SendCommands(Now now, Outcome* out);
   void Send(const NodeEntry& node, const NodeFacts& facts, Now now,
             Outcome* out);
@@ -191,6 +192,7 @@ class RunController {
   bool is_soft_dirty_ = false;  // Steps and seconds moved: within a second.
   bool wants_commands_ = false;
   bool wants_save_ = false;
+  bool is_tick_ = false;  // Until the next Conclude().
   bool may_be_foreign_ = false;
   MonoTime flushed_;
   std::optional<MonoTime> save_passed_;  // All ranks are past save_step.
