@@ -93,6 +93,7 @@ class App::Impl {
   std::unique_ptr<grpc::Service> operators_;
   std::unique_ptr<EventHub> events_;
   std::unique_ptr<LiveFeed> feed_;
+  std::unique_ptr<JournalFeed> journal_;
   std::unique_ptr<ApiFrontend> frontend_;
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<HttpServer> http_;
@@ -217,6 +218,9 @@ void App::Impl::MakeAdapters() {
   options.is_secure = config_.tls.IsEnabled();
   options.clock = clock_;
   options.events = events_.get();
+  journal_ = std::make_unique<JournalFeed>(api_.get());
+  options.journal = journal_.get();
+  router_.SetJournal(journal_.get());
   frontend_ =
       std::make_unique<ApiFrontend>(std::move(options), api_.get(), &tokens_,
                                     [this] { return metrics_->Render(); });

@@ -24,6 +24,7 @@ void EffectRouter::Committed(const Outcome& outcome) {
   if (std::any_of(outcome.changes.begin(), outcome.changes.end(), IsEvent)) {
     targets_.notifier->Wake();
     targets_.events->Wake();
+    targets_.journal->Wake();
   }
 }
 

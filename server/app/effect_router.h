@@ -7,6 +7,7 @@
 #include "server/rpc/event_watch.h"
 #include "server/rpc/pending_replies.h"
 #include "server/rpc/session_registry.h"
+#include "server/web/journal_feed.h"
 #include "server/web/live_feed.h"
 
 namespace steadyrun {
@@ -23,8 +24,10 @@ class EffectRouter final : public EffectSink {
     LiveFeed* feed = nullptr;
     Notifier* notifier = nullptr;
     EventWatch* events = nullptr;
+    JournalFeed* journal = nullptr;
   };
   void SetTargets(const Targets& targets) { targets_ = targets; }
+  void SetJournal(JournalFeed* journal) { targets_.journal = journal; }
 
   void Committed(const Outcome& outcome) override;
   void Execute(Effect effect) override;

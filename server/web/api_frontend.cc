@@ -257,6 +257,31 @@ class ApiFrontend::Impl {
     return response;
   }
 
+  absl::StatusOr<HttpResponse> Follow(const HttpRequest& request) const {
+    if (options_.journal == nullptr) {
+      return absl::NotFoundError("this server streams no journal");
+    }
+    ASSIGN_OR_RETURN(std::int64_t after, IntParameter(request, "after"));
+    // A client that comes back by itself says how far it had got.
+    const std::string_view last = request.Header("last-event-id");
+    if (!last.empty() && (!absl::SimpleAtoi(last, &after) || after < 0)) {
+      return checks::Bad("Last-Event-ID", last, "the number of an event");
+    }
+    const auto run = request.query.find("run");
+    HttpResponse response;
+    response.content_type = "text/event-stream";
+    auto stream = options_.journal->Follow(
+        after, run == request.query.end() ? "" : run->second);
+    if (!stream.ok()) {
+      response = ErrorResponse(
+          absl::UnavailableError(std::string(stream.status().message())));
+      response.headers["retry-after"] = "5";
+      return response;
+    }
+    if (request.method == "GET") response.stream = *std::move(stream);
+    return response;
+  }
+
   absl::StatusOr<HttpResponse> HandleGet(const HttpRequest& request) {
     if (const auto asset = FindAsset(request.path)) {
       return AssetResponse(request, *asset);
@@ -270,6 +295,7 @@ class ApiFrontend::Impl {
                          is_required);
     }
     if (request.path == "/api/v1/events") return Events(request);
+    if (request.path == "/api/v1/journal/stream") return Follow(request);
     if (request.path == "/metrics") {
       HttpResponse response = Text(200, render_metrics_());
       response.content_type = "text/plain; version=0.0.4; charset=utf-8";

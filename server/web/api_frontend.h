@@ -9,6 +9,7 @@
 #include "server/rpc/operator_api.h"
 #include "server/web/event_hub.h"
 #include "server/web/http_server.h"
+#include "server/web/journal_feed.h"
 
 namespace steadyrun {
 
@@ -18,8 +19,9 @@ struct ApiFrontendOptions {
   std::vector<std::string> allowed_hosts;
   // Served over TLS: cookies are for it only.
   bool is_secure = false;
-  const Clock* clock = nullptr;  // Of login cookies; outlives the frontend.
-  EventHub* events = nullptr;    // Null: no live events are served.
+  const Clock* clock = nullptr;    // Of login cookies; outlives the frontend.
+  EventHub* events = nullptr;      // Null: no live events are served.
+  JournalFeed* journal = nullptr;  // Null: the journal is not streamed.
 };
 
 // The dashboard, /healthz, /readyz, /version, /metrics, /api/v1/... and

@@ -4,6 +4,7 @@ One stack for all tests of the file: a run that makes steps, whose rank is
 killed, and that comes back.
 """
 
+import http.client
 import json
 import re
 import shutil
@@ -386,6 +387,43 @@ class StackTest(unittest.TestCase):
             [int(event["seq"]) for event in rest][:len(numbers) - 1],
             numbers[1:],
         )
+
+    def follow(self, path, headers):
+        """Events of a stream of server-sent events, one by one."""
+        address = urllib.parse.urlsplit(self.stack.http)
+        connection = http.client.HTTPConnection(address.netloc, timeout=30)
+        self.addCleanup(connection.close)
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(answer.headers["Content-Type"], "text/event-stream")
+        event = {}
+        for line in answer:
+            text = line.decode().rstrip("\n")
+            if text and not text.startswith(":"):
+                name, _, value = text.partition(": ")
+                event[name] = value
+            elif "data" in event:
+                yield event
+                event = {}
+
+    def test_a_client_of_server_sent_events_resumes(self):
+        listed = get_json(self.stack.http + "/api/v1/journal")
+        stream = self.follow("/api/v1/journal/stream", {})
+        first = [next(stream) for _ in listed["events"]]
+        self.assertEqual([event["id"] for event in first],
+                         [event["seq"] for event in listed["events"]])
+        self.assertEqual([json.loads(event["data"]) for event in first],
+                         listed["events"])
+        # The next begins where that one ended, and waits for what is new.
+        rest = self.follow("/api/v1/journal/stream",
+                           {"Last-Event-ID": first[-1]["id"]})
+        self.stack.cli("mute", RUN, "--for", "1h", "--reason", "watched")
+        event = next(rest)
+        while event["event"] != "mute":
+            event = next(rest)
+        self.assertGreater(int(event["id"]), int(first[-1]["id"]))
+        self.stack.cli("unmute", RUN, "--reason", "done")
 
     @unittest.skipUnless(grpc_python(), "no Python has grpcio")
     def test_a_python_client_follows_events_and_resumes(self):
