@@ -263,7 +263,7 @@ class ApiFrontend::Impl {
     }
     ASSIGN_OR_RETURN(std::int64_t after, IntParameter(request, "after"));
     // A client that comes back by itself says how far it had got.
-    const std::string_view last = request.Header("last-event-id");
+    const std::string last(request.Header("last-event-id"));
     if (!last.empty() && (!absl::SimpleAtoi(last, &after) || after < 0)) {
       return checks::Bad("Last-Event-ID", last, "the number of an event");
     }

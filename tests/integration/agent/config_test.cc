@@ -142,7 +142,9 @@ TEST(MetricsTest, RendersPrometheusText) {
   AgentMetrics metrics;
   metrics.is_connected = true;
   metrics.reports_sent = 42;
-  const std::string text = RenderMetrics(metrics, "node-1");
+  NodeState state;
+  state.node = "node-1";
+  const std::string text = RenderMetrics(metrics, state);
 
   EXPECT_THAT(text, HasSubstr("# TYPE steadyrun_agent_connected gauge\n"));
   EXPECT_THAT(text,
