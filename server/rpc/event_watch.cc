@@ -39,7 +39,10 @@ class Refusal final : public EventWatch::Reactor {
 class EventWatch::Watcher final : public Reactor {
  public:
   Watcher(EventWatch* hub, const v1::WatchEventsRequest& request)
-      : hub_(hub), run_(request.run()), after_(request.after_seq()) {}
+      : hub_(hub), run_(request.run()), after_(request.after_seq()) {
+    // Also before there is an event, so that the caller sees it is heard.
+    StartSendInitialMetadata();
+  }
 
   // What to read for it now; nothing while it has enough to write.
   bool WantsMore(EventQuery* query) {

@@ -69,6 +69,16 @@ absl::Status CheckTable(Database& database, const std::string& table) {
 
 }  // namespace
 
+absl::Status DescribeDamage(const absl::Status& status,
+                            const Database& database) {
+  if (!absl::IsDataLoss(status)) return status;
+  return absl::DataLossError(fmt::format(
+      "database '{}' is damaged ({}). Nothing is done with it: training goes "
+      "on, unsupervised. Restore the newest backup, or move the file away and "
+      "run sqlite3's .recover; see docs/runbooks/storage.md",
+      database.path(), std::string(status.message())));
+}
+
 absl::Status CheckForDamage(Database& database, Duration budget) {
   Interrupter interrupter(database, budget);
   absl::Status status;
@@ -87,12 +97,7 @@ absl::Status CheckForDamage(Database& database, Duration budget) {
                  ToSeconds(budget));
     return absl::OkStatus();
   }
-  if (!absl::IsDataLoss(status)) return status;
-  return absl::DataLossError(fmt::format(
-      "database '{}' is damaged ({}). Nothing is done with it: training goes "
-      "on, unsupervised. Restore the newest backup, or move the file away and "
-      "run sqlite3's .recover; see docs/runbooks/storage.md",
-      database.path(), std::string(status.message())));
+  return DescribeDamage(status, database);
 }
 
 absl::Status CheckAudit(Database& database) {

@@ -11,6 +11,11 @@ namespace steadyrun {
 // log. DATA_LOSS says what was found and what to do.
 absl::Status CheckForDamage(Database& database, Duration budget);
 
+// An error of reading: what to do about it if the file is damaged; else as it
+// is.
+absl::Status DescribeDamage(const absl::Status& status,
+                            const Database& database);
+
 // The newest rows of the audit chain. DATA_LOSS as VerifyAuditChain.
 absl::Status CheckAudit(Database& database);
 

@@ -58,8 +58,10 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(
   const std::string path = DatabasePath(options.data_dir);
   ASSIGN_OR_RETURN(std::unique_ptr<Database> database,
                    Database::Open(path, Database::Mode::kReadWrite));
-  RETURN_IF_ERROR(Configure(*database));
-  ASSIGN_OR_RETURN(const bool had_tables, HasTables(*database));
+  RETURN_IF_ERROR(DescribeDamage(Configure(*database), *database));
+  const absl::StatusOr<bool> has_tables = HasTables(*database);
+  RETURN_IF_ERROR(DescribeDamage(has_tables.status(), *database));
+  const bool had_tables = *has_tables;
   if (had_tables) {
     RETURN_IF_ERROR(CheckForDamage(*database, options.check_budget));
   }
