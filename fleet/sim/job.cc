@@ -116,7 +116,9 @@ void Job::BeginStep(MonoTime now) {
       }
       Note(fault, step_begin_);
     }
-    if (IsInEffect(fault, step)) active.push_back(&fault);
+    if (!IsInEffect(fault, step)) continue;
+    active.push_back(&fault);
+    fault.last = std::max(fault.last, step);
   }
   const double seconds =
       maker_.Make({attempt_, step, made_, pause_seconds_, active}, &row_);

@@ -120,7 +120,9 @@ Duration HangDetector::DeadlineNow(const RunProgress& progress) const {
   const bool has_stepped = AnyRankHasStepped(progress);
   Duration step_deadline = StepDeadline();
   if (AllBusy(progress)) {
-    step_deadline = Scaled(step_deadline, options_.busy_factor);
+    step_deadline = std::max(
+        step_deadline, std::min(Scaled(step_deadline, options_.busy_factor),
+                                options_.busy_maximum));
   }
   // The whole first step belongs to the start, whatever its parts are called.
   Duration deadline = has_stepped

@@ -15,7 +15,8 @@
 //                           steps of an attempt are not counted and, like a
 //                           sketch of fewer than 20, raise it to at least
 //                           warm_up and factor x the longest step seen
-//   while every rank uses CPU (> 10 % of a core each)   x busy_factor
+//   while every rank uses CPU (> 10 % of a core each)   x busy_factor, up to
+//                           busy_maximum
 // The run's deadline is the longest of its ranks'. A rank in process state T
 // while quiet is a second witness: then `stopped` is enough, in any phase.
 // No rank ever completed a step: the finding is start_failed, not hang.

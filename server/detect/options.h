@@ -34,6 +34,10 @@ struct HangOptions {
   // every rank uses its CPU: an evaluation nobody declared looks like this, a
   // rank that waits for a lost message does not. 1 turns it off.
   double busy_factor = 3;
+  // `busy_max`, 90 s: but not beyond this, if the deadline is not longer
+  // anyway. Undeclared evaluations of real runs took up to 51 s; ranks that spin
+  // in a collective look as busy, and of long steps three deadlines are minutes.
+  Duration busy_maximum{std::chrono::seconds(90)};
   // [detect.hang.phase] <phase> = duration: fixed deadlines of declared
   // phases. A phase that is not listed, or is 0, is part of the step and shares
   // its deadline. Defaults: startup 10 min, checkpoint 5 min, evaluation 10

@@ -122,6 +122,8 @@ void ReadHang(ConfigReader& reader, HangOptions& hang) {
   reader.ReadDuration("detect.hang.stopped", &hang.stopped,
                       {seconds(1), hours(24)});
   reader.ReadDouble("detect.hang.busy_factor", &hang.busy_factor, {1, 100});
+  reader.ReadDuration("detect.hang.busy_max", &hang.busy_maximum,
+                      {seconds(1), hours(24)});
   for (auto number = static_cast<std::uint32_t>(Phase::kStartup);
        number <= static_cast<std::uint32_t>(Phase::kOther); ++number) {
     const auto phase = static_cast<Phase>(number);

@@ -117,6 +117,7 @@ void WriteDetect(const DetectOptions& detect, Writer& out) {
   out.Value("stopped", hang.stopped, "when a process is in state T");
   out.Value("busy_factor", hang.busy_factor,
             "longer while every rank computes");
+  out.Value("busy_max", hang.busy_maximum, "but not beyond this");
   out.Table("detect.hang.phase",
             "Deadlines of declared phases. A phase not listed, or 0, is part "
             "of the step.");

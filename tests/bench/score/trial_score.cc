@@ -130,8 +130,10 @@ std::vector<replay::Label> LabelsOf(const fleet::TrialResult& result,
     std::string group;
     label.kind = WordOf(fault, &group);
     label.onset = fault.onset;
-    label.end =
-        Step{fault.onset.value + std::max<std::int64_t>(1, fault.steps) - 1};
+    // What sits in a machine lasts, over restarts too, until it is left out.
+    label.end = std::max(
+        fault.last,
+        Step{fault.onset.value + std::max<std::int64_t>(1, fault.steps) - 1});
     label.onset_seconds = ToSeconds(fault.struck - result.start);
     if (fault.scope != FaultScope::kJob) {
       for (std::int32_t r = 0; r < fault.ranks; ++r) {

@@ -270,6 +270,18 @@ TEST(HangDetectorTest, UndeclaredWorkOfAllRanksGetsMoreTime) {
   EXPECT_LE(mixed.PassUntilFound(minutes(2)).value_or(minutes(2)), seconds(12));
 }
 
+// Of steps of 12 s the deadline is a minute: three of them would be needless.
+TEST(HangDetectorTest, ThreeDeadlinesOfLongStepsAreTooManyForUndeclaredWork) {
+  TrainingRig busy = Trained(seconds(12));
+  busy.busy = {0, 1, 2, 3};
+
+  const auto took = busy.PassUntilFound(minutes(10));
+
+  ASSERT_TRUE(took.has_value());
+  EXPECT_GE(*took, seconds(80));
+  EXPECT_LE(*took, seconds(100));
+}
+
 TEST(HangDetectorTest, IsNotAskedWhileANodeIsSilent) {
   TrainingRig rig = Trained();
   rig.cut = {"n0"};
