@@ -381,8 +381,8 @@ class Trainer:
                 self.rank,
                 options.batch, options.context,
             )
-            if options.step_seconds:
-                time.sleep(options.step_seconds)
+        if options.step_seconds:  # Not in the phase: it is no wait for data.
+            time.sleep(options.step_seconds)
         began = time.monotonic()
         self.mean.seconds = 0.0
         due = self.faults.due(step)
