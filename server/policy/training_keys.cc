@@ -90,6 +90,8 @@ void AddSpeed(SpeedOptions* speed, std::vector<TrainingKey>* keys) {
         "median of 20 steps, three times: asks for another node", ""},
        {"detect.slowdown", "minimum", &speed->slowdown.minimum, 0.01, 10,
         "a smaller lasting change is jitter", "The whole run became slower."},
+       {"detect.slowdown", "lasting", &speed->slowdown.lasting_seconds, 0,
+        86400, "seconds; what is over sooner is not told", ""},
        {"detect.data", "share", &speed->data.share, 0.005, 1,
         "of the step, above what is usual", "Ranks wait for their input."},
        {"detect.data", "always_share", &speed->data.always_share, 0.01, 1,

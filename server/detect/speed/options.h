@@ -29,6 +29,10 @@ struct SlowdownOptions {
   // `minimum`, 0.10: a lasting change of the step time, or of tokens per
   // second, by less than this share is taken for jitter.
   double minimum = 0.10;
+  // `lasting`, 30 s of training: a change that is over sooner is not told. Of
+  // steps of seconds it has lasted that long when it is seen; of steps of
+  // milliseconds ten are no time in which a person could do anything.
+  double lasting_seconds = 30;
   friend bool operator==(const SlowdownOptions&,
                          const SlowdownOptions&) = default;
 };

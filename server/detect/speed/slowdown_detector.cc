@@ -36,6 +36,7 @@ void SlowdownDetector::Begin(const WatchedWorld& world) {
   stages_.assign(world.Size() > 0 ? world.places.Stages() : 0, BlockSeries());
   usual_time_.reset();
   usual_rate_.reset();
+  held_.reset();
 }
 
 bool SlowdownDetector::IsExplained(const LevelWatch::Change& change,
@@ -66,19 +67,46 @@ void SlowdownDetector::Observe(const StepRow& row, const Known& known,
   const auto time = time_.Add(row.step, row.step_seconds);
   if (time.has_value() && time->after > time->before &&
       !IsExplained(*time, known)) {
-    if (!usual_time_.has_value()) usual_time_ = time->before;
-    verdicts->findings.push_back(
-        Describe(*time, /*is_time=*/true, row, world, now));
+    Hold(*time, /*is_time=*/true, row);
   }
   if (rate.has_value() && rate->after < rate->before) {
     const auto longer = time_.Blocks().RatioSince(rate->onset);
     if (longer.has_value() && *longer < 1 + kSame) {
-      if (!usual_rate_.has_value()) usual_rate_ = rate->before;
-      verdicts->findings.push_back(
-          Describe(*rate, /*is_time=*/false, row, world, now));
+      Hold(*rate, /*is_time=*/false, row);
     }
   }
+  TellIfLasting(row, world, now, verdicts);
   ClearIfOver(world, verdicts);
+}
+
+void SlowdownDetector::Hold(const LevelWatch::Change& change, bool is_time,
+                            const StepRow& row) {
+  const auto steps = static_cast<double>(row.step.value - change.onset.value);
+  held_ = Held{change, is_time, steps * row.step_seconds};
+}
+
+void SlowdownDetector::TellIfLasting(const StepRow& row,
+                                     const WatchedWorld& world, Now now,
+                                     Verdicts* verdicts) {
+  if (!held_.has_value()) return;
+  LevelWatch::Change& change = held_->change;
+  held_->seconds += std::max(0.0, row.step_seconds);
+  const BlockSeries& blocks = held_->is_time ? time_.Blocks() : rate_.Blocks();
+  // Of a long time ago only the level of before is known.
+  const double ratio =
+      blocks.RatioSince(change.onset).value_or(blocks.Level() / change.before);
+  const bool is_over = held_->is_time ? ratio <= 1 + options_.minimum
+                                      : ratio >= 1 - options_.minimum;
+  if (is_over) {
+    held_.reset();
+    return;
+  }
+  if (held_->seconds < options_.lasting_seconds) return;
+  std::optional<double>& usual = held_->is_time ? usual_time_ : usual_rate_;
+  if (!usual.has_value()) usual = change.before;
+  verdicts->findings.push_back(
+      Describe(change, held_->is_time, row, world, now));
+  held_.reset();
 }
 
 void SlowdownDetector::ClearIfOver(const WatchedWorld& world,

@@ -11,7 +11,8 @@
 //   more work a step        the step time rose, tokens per second did not fall;
 //                           or `response_length/mean` (RL) rose as much
 //   straggler, data stall   they are found and account for most of it
-// Over when the level is back within half of `minimum`. As evidence, which
+// Told when it has lasted `lasting`, 30 s of training. Over when the level is
+// back within half of `minimum`. As evidence, which
 // pipeline stage's compute time changed since the onset, or that none did, and
 // so communication or waiting must have.
 
@@ -48,6 +49,16 @@ class SlowdownDetector {
                const WatchedWorld& world, Now now, Verdicts* verdicts);
 
  private:
+  // Found, and not told before it has lasted.
+  struct Held {
+    LevelWatch::Change change;
+    bool is_time = true;
+    double seconds = 0;  // Of training since the onset.
+  };
+
+  void Hold(const LevelWatch::Change& change, bool is_time, const StepRow& row);
+  void TellIfLasting(const StepRow& row, const WatchedWorld& world, Now now,
+                     Verdicts* verdicts);
   bool IsExplained(const LevelWatch::Change& change, const Known& known) const;
   Finding Describe(const LevelWatch::Change& change, bool is_time,
                    const StepRow& row, const WatchedWorld& world,
@@ -63,6 +74,7 @@ class SlowdownDetector {
   // The level before the first change that was told and is not over.
   std::optional<double> usual_time_;
   std::optional<double> usual_rate_;
+  std::optional<Held> held_;
 };
 
 }  // namespace steadyrun

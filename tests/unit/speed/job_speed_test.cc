@@ -72,6 +72,25 @@ TEST_F(JobSpeedTest, LongerStepsAreASlowdownAndItsEndIsSaid) {
   EXPECT_THAT(verdicts_.findings, SizeIs(1));
 }
 
+TEST_F(JobSpeedTest, SomeFastStepsAreNoTimeToTellAnybody) {
+  const auto run = [this](int steps, double seconds) {
+    for (int i = 0; i < steps; ++i) {
+      rows_.StepSeconds(seconds * (1 + 0.02 * noise_.Normal()));
+      Feed();
+    }
+  };
+  run(200, 0.05);
+  run(60, 0.08);  // 5 s: a neighbour on the machine.
+  run(300, 0.05);
+  EXPECT_TRUE(verdicts_.IsEmpty());
+
+  run(500, 0.08);
+  ASSERT_THAT(verdicts_.findings, SizeIs(1));
+  EXPECT_EQ(verdicts_.findings[0].kind, IncidentKind::kSlowdown);
+  EXPECT_NEAR(static_cast<double>(verdicts_.findings[0].onset_step.value), 561,
+              6);
+}
+
 TEST_F(JobSpeedTest, ASmallChangeIsJitterAndAFasterRunIsNoFault) {
   Run(100, 2);
   Run(100, 2.12);
