@@ -15,6 +15,8 @@ namespace {
 
 constexpr double kRelativeFloor = 2e-3;
 constexpr double kAbsoluteFloor = 1e-4;  // A loss of zero has a scale too.
+// Halves the scores of the first trend: 5 scales there are 10.
+constexpr double kEarlyDoubt = 2;
 // Not taken into the trend; but after 64 such points in a short time they are
 // no outliers any more: the noise has grown.
 constexpr double kOutlier = 4;
@@ -61,10 +63,16 @@ void LossSpike::Observe(const CurveContext& context, std::optional<double> loss,
   Judge(context, score);
 }
 
+// The first points fall steeply and no line describes them, so that for as long
+// as the window still holds them a score counts for less.
+double LossSpike::Doubt(std::int64_t points) const {
+  return points < 2 * options_.warm_up ? kEarlyDoubt : 1;
+}
+
 void LossSpike::Watch(const CurveContext& context, double loss,
                       bool is_grad_high) {
   const bool is_warm = trend_.Taken() >= options_.warm_up;
-  const double score = is_warm ? trend_.Score(loss) : 0;
+  const double score = is_warm ? trend_.Score(loss) / Doubt(trend_.Taken()) : 0;
   if (cusum_ <= 0 || context.point - first_point_ > kMaxLookBack) {
     first_ = context.step;
     first_point_ = context.point;

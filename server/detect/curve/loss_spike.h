@@ -59,6 +59,7 @@ class LossSpike {
   const TrendWindow& Trend() const { return trend_; }
 
  private:
+  double Doubt(std::int64_t points) const;
   // kHandedOver: a divergence has taken its place.
   enum class State { kCalm, kSuspected, kMalignant, kHandedOver };
   static constexpr std::size_t kBlock = 10;

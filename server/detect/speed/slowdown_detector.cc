@@ -60,7 +60,9 @@ void SlowdownDetector::Observe(const StepRow& row, const Known& known,
   }
   // The rate first: whether a longer step does more work is asked of it.
   std::optional<LevelWatch::Change> rate;
-  if (row.step_seconds > 0 && row.tokens > 0) {
+  // Tokens are summed over the ranks that reported: of a node that cannot be
+  // heard they are only late.
+  if (row.is_complete && row.step_seconds > 0 && row.tokens > 0) {
     rate = rate_.Add(row.step, row.tokens / row.step_seconds);
   }
   lengths_.Add(row.step, LongestReported(RowColumn(row, kLength)));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 #include "spdlog/fmt/fmt.h"
 
@@ -206,26 +207,7 @@ void Sum::Add(const fleet::TrialResult& result, const fleet::JobOptions& job) {
       Judged(alarms, judged_labels, result, job, Advice::kReplaceNode);
   needless_actions += acted.total.false_alarms;
   for (const fleet::Claim& claim : result.claims) {
-    if (claim.finding.advice != Advice::kRollback) continue;
-    if (claim.finding.kind == IncidentKind::kNan) continue;
-    for (std::size_t i = 0; i < labels.size(); ++i) {
-      const Step step = claim.finding.step;
-      const std::int64_t late =
-          names[i] == "loss spike that comes back" ? 100 : 400;
-      if (step < labels[i].onset || step.value > labels[i].end.value + late) {
-        continue;
-      }
-      if (names[i] == "loss spike that comes back") {
-        ++benign_rollbacks;
-      } else if (names[i] == "loss spike that stays" ||
-                 names[i] == "divergence") {
-        // The checkpoint that the attempt after this one began with.
-        const auto next = static_cast<std::size_t>(claim.finding.attempt.value);
-        if (next >= result.resumed_from.size()) continue;
-        ++rollbacks;
-        clean_rollbacks += result.resumed_from[next] < labels[i].onset ? 1 : 0;
-      }
-    }
+    CountRollback(claim.finding, labels, names, result);
   }
   all.Add(score);
   acting.Add(acted);
@@ -233,6 +215,43 @@ void Sum::Add(const fleet::TrialResult& result, const fleet::JobOptions& job) {
       static_cast<double>(job.ranks) * ToSeconds(result.simulated) / 86400.0;
   steps += result.rows;
   ++runs;
+}
+
+// Of the newest spike or divergence that may have asked for it.
+void Sum::CountRollback(const Finding& finding,
+                        const std::vector<replay::Label>& labels,
+                        const std::vector<std::string>& names,
+                        const fleet::TrialResult& result) {
+  constexpr const char* kBenign = "loss spike that comes back";
+  if (finding.advice != Advice::kRollback ||
+      (finding.kind != IncidentKind::kLossSpike &&
+       finding.kind != IncidentKind::kDivergence)) {
+    return;
+  }
+  std::optional<std::size_t> cause;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const bool is_benign = names[i] == kBenign;
+    if (!is_benign && names[i] != "loss spike that stays" &&
+        names[i] != "divergence") {
+      continue;
+    }
+    const std::int64_t late = is_benign ? 100 : 400;
+    if (finding.step < labels[i].onset ||
+        finding.step.value > labels[i].end.value + late) {
+      continue;
+    }
+    if (!cause || labels[i].onset > labels[*cause].onset) cause = i;
+  }
+  if (!cause) return;
+  if (names[*cause] == kBenign) {
+    ++benign_rollbacks;
+    return;
+  }
+  // The checkpoint that the attempt after this one began with.
+  const auto next = static_cast<std::size_t>(finding.attempt.value);
+  if (next >= result.resumed_from.size()) return;
+  ++rollbacks;
+  clean_rollbacks += result.resumed_from[next] < labels[*cause].onset ? 1 : 0;
 }
 
 }  // namespace steadyrun::bench

@@ -39,6 +39,12 @@ struct Sum {
   std::string raw;
 
   void Add(const fleet::TrialResult& result, const fleet::JobOptions& job);
+
+ private:
+  void CountRollback(const Finding& finding,
+                     const std::vector<replay::Label>& labels,
+                     const std::vector<std::string>& names,
+                     const fleet::TrialResult& result);
 };
 
 }  // namespace steadyrun::bench
