@@ -71,7 +71,7 @@ struct Fault {
   // --- Filled when it strikes.
   bool has_struck = false;
   Step last = kNoStep;  // Newest step it was in effect at.
-  NodeId node;  // That of `rank` then.
+  NodeId node;          // That of `rank` then.
   AttemptId attempt;
   MonoTime struck;      // Simulated time.
   std::string comment;  // "SIGKILL", "stopped process", ...
