@@ -35,8 +35,9 @@ struct HangOptions {
   // rank that waits for a lost message does not. 1 turns it off.
   double busy_factor = 3;
   // `busy_max`, 90 s: but not beyond this, if the deadline is not longer
-  // anyway. Undeclared evaluations of real runs took up to 51 s; ranks that spin
-  // in a collective look as busy, and of long steps three deadlines are minutes.
+  // anyway. Undeclared evaluations of real runs took up to 51 s; ranks that
+  // spin in a collective look as busy, and of long steps three deadlines are
+  // minutes.
   Duration busy_maximum{std::chrono::seconds(90)};
   // [detect.hang.phase] <phase> = duration: fixed deadlines of declared
   // phases. A phase that is not listed, or is 0, is part of the step and shares
