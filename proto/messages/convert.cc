@@ -55,6 +55,30 @@ absl::Status ReadExit(const v1::ExitStatus& proto, ExitStatus* exit) {
   return absl::OkStatus();
 }
 
+// What a rank that stands still tells of itself.
+absl::Status ReadStandstill(const v1::RankState& proto, RankState* rank) {
+  RETURN_IF_ERROR(checks::CountAtMost("collectives", proto.collectives_size(),
+                                      kMaxCollectives));
+  for (int i = 0; i < proto.collectives_size(); ++i) {
+    const v1::CollectivePosition& position = proto.collectives(i);
+    RETURN_IF_ERROR(
+        checks::In("collectives", i,
+                   checks::Text("group", position.group(), kMaxGroupBytes)));
+    rank->collectives.push_back({position.group(), position.entered()});
+  }
+  RETURN_IF_ERROR(
+      checks::CountAtMost("stack", proto.stack_size(), kMaxStackFrames));
+  for (int i = 0; i < proto.stack_size(); ++i) {
+    RETURN_IF_ERROR(checks::In(
+        "stack", i, checks::Text("frame", proto.stack(i), kMaxFrameBytes)));
+    rank->stack.push_back(proto.stack(i));
+  }
+  RETURN_IF_ERROR(
+      InRange("stack_age_ms", proto.stack_age_ms(), 0, checks::kMaxAgeMs));
+  rank->stack_age = Millis(proto.stack_age_ms());
+  return absl::OkStatus();
+}
+
 absl::Status ReadRank(const v1::RankState& proto, RankState* rank) {
   RETURN_IF_ERROR(InRange("rank", proto.rank(), 0, checks::kMaxRank));
   RETURN_IF_ERROR(
@@ -71,6 +95,7 @@ absl::Status ReadRank(const v1::RankState& proto, RankState* rank) {
       InRange("exit_age_ms", proto.exit_age_ms(), 0, checks::kMaxAgeMs));
   RETURN_IF_ERROR(checks::Seconds("cpu_seconds", proto.cpu_seconds()));
   RETURN_IF_ERROR(ReadExit(proto.exit(), &rank->exit));
+  RETURN_IF_ERROR(ReadStandstill(proto, rank));
   const std::string& letter = proto.process_state();
   if (letter.size() > 1 ||
       (letter.size() == 1 &&

@@ -66,6 +66,18 @@ void WriteExit(const ExitStatus& exit, v1::ExitStatus* proto) {
   proto->set_signal(exit.signal);
 }
 
+void WriteStandstill(const RankState& rank, v1::RankState* proto) {
+  proto->clear_collectives();
+  for (const CollectivePosition& position : rank.collectives) {
+    v1::CollectivePosition* out = proto->add_collectives();
+    out->set_group(position.group);
+    out->set_entered(position.entered);
+  }
+  proto->clear_stack();
+  for (const std::string& frame : rank.stack) proto->add_stack(frame);
+  proto->set_stack_age_ms(std::max<std::int64_t>(ToMillis(rank.stack_age), 0));
+}
+
 void WriteRank(const RankState& rank, v1::RankState* proto) {
   proto->set_rank(rank.rank.value);
   proto->set_local_rank(rank.local_rank);
@@ -92,6 +104,7 @@ void WriteRank(const RankState& rank, v1::RankState* proto) {
   proto->set_save_ack_seq(rank.save_ack_seq);
   proto->set_cpu_seconds(rank.cpu_seconds);
   proto->set_exit_age_ms(std::max<std::int64_t>(ToMillis(rank.exit_age), 0));
+  WriteStandstill(rank, proto);
 }
 
 template <typename Value, typename Proto>

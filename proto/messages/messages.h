@@ -49,6 +49,18 @@ struct ExitStatus {
 };
 std::string DescribeExit(const ExitStatus& exit);  // "exit code 1", "SIGKILL"
 
+// How far a rank has come in one communicator's sequence of collectives.
+struct CollectivePosition {
+  std::string group;
+  std::uint64_t entered = 0;
+  friend bool operator==(const CollectivePosition&,
+                         const CollectivePosition&) = default;
+};
+inline constexpr std::size_t kMaxCollectives = 8;  // A rank.
+inline constexpr std::size_t kMaxGroupBytes = 64;
+inline constexpr std::size_t kMaxStackFrames = 16;
+inline constexpr std::size_t kMaxFrameBytes = 160;
+
 struct RankState {
   Rank rank = kNoRank;
   std::int32_t local_rank = 0;
@@ -66,6 +78,10 @@ struct RankState {
   std::uint64_t save_ack_seq = 0;
   double cpu_seconds = 0;
   Duration exit_age{};
+  // Of a rank that has not advanced for seconds; see model.proto.
+  std::vector<CollectivePosition> collectives;
+  std::vector<std::string> stack;  // Innermost frame first.
+  Duration stack_age{};
   friend bool operator==(const RankState&, const RankState&) = default;
 };
 

@@ -24,7 +24,12 @@ struct RunView {
   std::int32_t open_incidents = 0;
   Step checkpoint_step = kNoStep;  // Newest that a restart would use.
   std::int32_t restarts_left = 0;
-  std::string verdict;  // What is going on, computed from the incidents.
+  std::vector<float> loss_line;  // Of recent steps, oldest first.
+  // Share of the newest `goodput_over` that was productive; 0 s: unknown.
+  double goodput = 0;
+  Duration goodput_over{};
+  std::string policy_mode;  // observe, advise, act
+  std::string verdict;      // What is going on, computed from the incidents.
   std::string why;
   std::string next;
 };

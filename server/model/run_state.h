@@ -100,6 +100,9 @@ struct RunState {
   // What rollbacks of the training have asked of every later attempt.
   std::vector<StepRange> skips;     // Ascending, at most kMaxSkips.
   double learning_rate_factor = 1;  // Times what the trainer was told to use.
+  // An operator has held the run: nothing is stopped or started by itself.
+  bool is_held = false;
+  std::string hold_reason;  // Who and why.
 
   Step max_step = kNoStep;      // Highest step completed by all ranks, ever.
   Step attempt_step = kNoStep;  // Of the current attempt.

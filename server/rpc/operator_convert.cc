@@ -234,6 +234,12 @@ void WriteRun(const RunView& view, v1::RunView* proto) {
   proto->set_next(CleanText(view.next));
   proto->set_restarts_left(view.restarts_left);
   proto->set_phase_since_unix_ms(UnixMillis(state.phase_since.wall));
+  for (const float loss : view.loss_line) proto->add_loss_line(loss);
+  proto->set_goodput(view.goodput);
+  proto->set_goodput_seconds(ToSeconds(view.goodput_over));
+  proto->set_policy_mode(view.policy_mode);
+  proto->set_is_held(state.is_held);
+  proto->set_hold_reason(CleanText(state.hold_reason));
 }
 
 RunView ViewOfEnded(const RunState& state) {

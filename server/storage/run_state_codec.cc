@@ -155,6 +155,8 @@ void EncodePlain(const RunState& state, v1::StoredRunState* out) {
     stored->set_to(skip.to.value);
   }
   out->set_learning_rate_factor(state.learning_rate_factor);
+  out->set_is_held(state.is_held);
+  out->set_hold_reason(state.hold_reason);
   out->set_max_step(state.max_step.value);
   out->set_attempt_step(state.attempt_step.value);
   out->set_max_step_at_start(state.max_step_at_start.value);
@@ -191,6 +193,8 @@ void DecodePlain(const v1::StoredRunState& in, RunState* state) {
     state->skips.push_back({Step{skip.from()}, Step{skip.to()}});
   }
   state->learning_rate_factor = in.learning_rate_factor();
+  state->is_held = in.is_held();
+  state->hold_reason = in.hold_reason();
   state->max_step = Step{in.max_step()};
   state->attempt_step = Step{in.attempt_step()};
   state->max_step_at_start = Step{in.max_step_at_start()};

@@ -21,11 +21,12 @@ RunState FullRun(Now now) {
   auto& [spec, phase, phase_reason, phase_since, phase_deadline, after_stop,
          attempt, placement, master_address, master_port, resume_step,
          resume_attempt, rollback_below, rollback_to, skips,
-         learning_rate_factor, max_step, attempt_step, max_step_at_start,
-         save_seq, save_step, save_then_stop, save_request_id,
-         save_margin_doublings, restarts, restarts_without_progress, guard_from,
-         avoid_node, open_incident, incidents, created, ended, attempts,
-         first_attempt, finished, time_seconds, accounted] = full;
+         learning_rate_factor, is_held, hold_reason, max_step, attempt_step,
+         max_step_at_start, save_seq, save_step, save_then_stop,
+         save_request_id, save_margin_doublings, restarts,
+         restarts_without_progress, guard_from, avoid_node, open_incident,
+         incidents, created, ended, attempts, first_attempt, finished,
+         time_seconds, accounted] = full;
   auto& [run, argv, working_directory, environment, nodes, ranks_per_node,
          checkpoint_directory, target_steps, policy_toml, policy_file,
          log_format] = spec;
@@ -57,6 +58,8 @@ RunState FullRun(Now now) {
   rollback_to = Step{0};
   skips = {{Step{390}, Step{600}}, {Step{700}, Step{701}}};
   learning_rate_factor = 0.9;
+  is_held = true;
+  hold_reason = "held by alice: the switch is being replaced";
   max_step = Step{512};
   attempt_step = Step{505};
   max_step_at_start = Step{480};

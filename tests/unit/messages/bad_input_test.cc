@@ -121,6 +121,22 @@ TEST(BadInputTest, NodeState) {
            "exit.code:"},
           {"signal", [=](P* p) { rank(p)->mutable_exit()->set_signal(65); },
            "exit.signal:"},
+          {"many collectives",
+           [=](P* p) {
+             for (int i = 0; i < 9; ++i) rank(p)->add_collectives();
+           },
+           "ranks[1].collectives: found 11 entries"},
+          {"group", [=](P* p) { rank(p)->add_collectives()->set_group(kLong); },
+           "ranks[1].collectives[2].group:"},
+          {"many frames",
+           [=](P* p) {
+             for (int i = 0; i < 17; ++i) rank(p)->add_stack("f");
+           },
+           "ranks[1].stack: found 19 entries"},
+          {"frame", [=](P* p) { rank(p)->add_stack(kLong); },
+           "ranks[1].stack[2].frame:"},
+          {"stack age", [=](P* p) { rank(p)->set_stack_age_ms(-1); },
+           "stack_age_ms:"},
           {"cpu", [=](P* p) { rank(p)->set_cpu_seconds(-1); }, "cpu_seconds:"},
           {"cpu NaN", [=](P* p) { rank(p)->set_cpu_seconds(kNan); },
            "cpu_seconds: found nan"},

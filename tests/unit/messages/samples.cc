@@ -24,6 +24,9 @@ NodeState SampleNode() {
   rank.save_ack_seq = 9;
   rank.cpu_seconds = 12.25;
   rank.exit_age = std::chrono::milliseconds(40);
+  rank.collectives = {{"world", 12}, {"tp:0-1", 7}};
+  rank.stack = {"all_reduce (torch/distributed.py:10)", "train (train.py:3)"};
+  rank.stack_age = std::chrono::milliseconds(300);
   RankState young;
   young.rank = {4};
   young.attempt = {3};
