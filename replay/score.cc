@@ -289,6 +289,7 @@ Alarm AlarmOf(const Finding& finding) {
   Alarm alarm{
       .kind = finding.kind, .step = finding.step, .advice = finding.advice};
   alarm.attempt = finding.attempt;
+  alarm.reason = finding.reason;
   const Culprit& culprit = finding.culprit;
   if (culprit.rank != kNoRank || !culprit.node.empty()) {
     alarm.suspects.push_back(culprit);

@@ -48,6 +48,7 @@ struct Alarm {
   Advice advice = Advice::kReport;
   std::vector<Culprit> suspects{};  // Likeliest first; empty: nobody is named.
   AttemptId attempt{};
+  std::string reason{};  // For people; not judged.
 };
 // The culprit first, then the other suspects.
 Alarm AlarmOf(const Finding& finding);

@@ -13,6 +13,7 @@ enum Stream : std::uint64_t { kBias = 1, kRanks, kJob, kLoss, kHash };
 
 constexpr double kMeanTokens = 16384;
 constexpr double kMeanLength = 2048;
+constexpr double kRlLength = 2000;  // Of the first responses.
 constexpr double kAttentionShare = 0.25;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
@@ -278,12 +279,13 @@ double RowMaker::FillRl(const StepAsk& ask, StepRow* row) {
   double entropy = noisy(0.15 + 0.15 * std::exp(-step / 400), 0.05);
   double reward =
       -0.5 + 0.7 * (1 - std::exp(-step / 300)) + 0.06 * random.Normal();
-  double length = noisy(2000 + 400 * (1 - std::exp(-step / 500)), 0.06);
+  double length = noisy(kRlLength + 400 * (1 - std::exp(-step / 500)), 0.06);
   double at_limit = noisy(0.1, 0.15);
   double mismatch = noisy(1e-3, 0.1);
   double difference = noisy(4e-3, 0.05);
+  // Longer responses take longer.
   const double usual = 0.45 * profile_.job.step_seconds;
-  double generation = noisy(usual, 0.08);
+  double generation = noisy(usual * length / kRlLength, 0.08);
   for (const Fault* fault : ask.faults) {
     const double rise =
         fault->severity * (1 - std::exp(-(Age(*fault, ask.step) + 1) / 12));
@@ -304,6 +306,7 @@ double RowMaker::FillRl(const StepAsk& ask, StepRow* row) {
       case FaultKind::kLengthExplosion:
         at_limit = std::min(0.95, at_limit + 0.4 * rise);
         length *= 1 + rise;
+        generation *= 1 + rise;
         break;
       case FaultKind::kRolloutMismatch:
         mismatch += 0.2 * rise;

@@ -21,6 +21,8 @@ constexpr Duration kStopTime = seconds(1);
 constexpr Duration kLongestStop = seconds(90);
 constexpr MonoTime kStart{seconds(1'000)};
 constexpr std::int64_t kProgressSteps = 64;
+// A run's budget of restarts would be used up long before.
+constexpr std::int32_t kMostFollowed = 64;
 
 }  // namespace
 
@@ -220,9 +222,9 @@ void Trial::Follow(const Finding& finding, MonoTime now) {
                              finding.advice == Advice::kRollback ||
                              finding.advice == Advice::kHalt;
   const bool is_advised = IsTrainingKind(finding.kind) && asks_for_more;
-  if (!EndsAttempt(finding.kind) && !(is_advised && options_.follows_advice)) {
-    return;
-  }
+  const bool is_followed = is_advised && options_.follows_advice &&
+                           result_.advice_followed < kMostFollowed;
+  if (!EndsAttempt(finding.kind) && !is_followed) return;
   if (finding.kind == IncidentKind::kNodeLost ||
       finding.advice == Advice::kReplaceNode) {
     left_out_.insert(finding.culprit.node);

@@ -39,6 +39,11 @@ class CusumBank {
   bool IsRaised(std::size_t rank) const { return is_raised_[rank] != 0; }
   // Raised by another rule, or as part of a group: it calms in the same way.
   void Raise(std::size_t rank) { is_raised_[rank] = 1; }
+  // As if it had never been slow.
+  void Restart(std::size_t rank) {
+    sum_[rank] = 0;
+    is_raised_[rank] = 0;
+  }
   // First step of the present excess.
   Step Onset(std::size_t rank) const { return onset_[rank]; }
 

@@ -45,6 +45,7 @@ void GenerationDetector::Begin() {
   next_ = 0;
   stall_ = straggler_ = Streak();
   suspect_ = kNoRank;
+  last_slow_ = kNoStep;
 }
 
 void GenerationDetector::Observe(const StepRow& row, const WatchedWorld& world,
@@ -61,6 +62,7 @@ void GenerationDetector::Observe(const StepRow& row, const WatchedWorld& world,
   if (slowest.ratio > 0) {
     ObserveStraggler(slowest, row, world, now, verdicts);
   }
+  if (stall_.is_told || straggler_.is_told) last_slow_ = row.step;
   if (seconds > 0 || slowest.ratio > 0) ClearIfOver(world, verdicts);
 }
 

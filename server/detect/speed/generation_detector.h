@@ -40,6 +40,9 @@ class GenerationDetector {
   void Observe(const StepRow& row, const WatchedWorld& world, Now now,
                Verdicts* verdicts);
 
+  // The newest step whose rollouts are found slow; kNoStep: none.
+  Step LastSlow() const { return last_slow_; }
+
  private:
   // A condition that must hold for some rows and is over after some.
   struct Streak {
@@ -67,6 +70,7 @@ class GenerationDetector {
   Streak stall_;
   Streak straggler_;
   Rank suspect_ = kNoRank;  // kNoRank: not the same one in every row.
+  Step last_slow_ = kNoStep;
 };
 
 }  // namespace steadyrun

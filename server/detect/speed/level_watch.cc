@@ -8,7 +8,7 @@ namespace {
 
 constexpr double kSure = 0.9;
 constexpr std::size_t kRecentBlocks = 5;
-constexpr std::uint64_t kFewestAfter = 2;
+constexpr std::uint64_t kFewestAfter = 3;
 constexpr std::uint64_t kFewestBefore = 4;
 // Of two medians' difference. Some hundred looks a day at five are none by
 // chance; the tails of step times are heavy.

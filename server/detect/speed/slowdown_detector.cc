@@ -42,6 +42,8 @@ void SlowdownDetector::Begin(const WatchedWorld& world) {
 bool SlowdownDetector::IsExplained(const LevelWatch::Change& change,
                                    const Known& known) const {
   if (known.is_data_stall) return true;
+  // Also when it is over: a change is seen some blocks after its onset.
+  if (known.last_slow_rollout >= change.onset) return true;
   const double excess = change.after / change.before - 1;
   if (known.straggler_cost >= kMostOfIt * excess) return true;
   // More work a step.
@@ -77,7 +79,7 @@ void SlowdownDetector::Observe(const StepRow& row, const Known& known,
       Hold(*rate, /*is_time=*/false, row);
     }
   }
-  TellIfLasting(row, world, now, verdicts);
+  TellIfLasting(row, known, world, now, verdicts);
   ClearIfOver(world, verdicts);
 }
 
@@ -87,7 +89,7 @@ void SlowdownDetector::Hold(const LevelWatch::Change& change, bool is_time,
   held_ = Held{change, is_time, steps * row.step_seconds};
 }
 
-void SlowdownDetector::TellIfLasting(const StepRow& row,
+void SlowdownDetector::TellIfLasting(const StepRow& row, const Known& known,
                                      const WatchedWorld& world, Now now,
                                      Verdicts* verdicts) {
   if (!held_.has_value()) return;
@@ -97,9 +99,14 @@ void SlowdownDetector::TellIfLasting(const StepRow& row,
   // Of a long time ago only the level of before is known.
   const double ratio =
       blocks.RatioSince(change.onset).value_or(blocks.Level() / change.before);
-  const bool is_over = held_->is_time ? ratio <= 1 + options_.minimum
-                                      : ratio >= 1 - options_.minimum;
-  if (is_over) {
+  // The level now as well: what has come back since does not last.
+  const double level = blocks.Level() / change.before;
+  const bool is_over =
+      held_->is_time
+          ? ratio <= 1 + options_.minimum || level <= 1 + options_.minimum / 2
+          : ratio >= 1 - options_.minimum || level >= 1 - options_.minimum / 2;
+  // What explains it may have been found since.
+  if (is_over || (held_->is_time && IsExplained(change, known))) {
     held_.reset();
     return;
   }

@@ -10,7 +10,8 @@
 // steps leave no trace. Not told, since it has another name:
 //   more work a step        the step time rose, tokens per second did not fall;
 //                           or `response_length/mean` (RL) rose as much
-//   straggler, data stall   they are found and account for most of it
+//   straggler               one is found and accounts for most of it
+//   data or generation stall  is found; each of these before or until told
 // Told when it has lasted `lasting`, 30 s of training. Over when the level is
 // back within half of `minimum`. As evidence, which
 // pipeline stage's compute time changed since the onset, or that none did, and
@@ -36,6 +37,7 @@ class SlowdownDetector {
   struct Known {
     double straggler_cost = 0;  // 0.10: steps are 10 % longer for it.
     bool is_data_stall = false;
+    Step last_slow_rollout = kNoStep;
     // Median compute seconds of each stage; empty when not reported.
     std::span<const float> stage_seconds;
   };
@@ -57,8 +59,8 @@ class SlowdownDetector {
   };
 
   void Hold(const LevelWatch::Change& change, bool is_time, const StepRow& row);
-  void TellIfLasting(const StepRow& row, const WatchedWorld& world, Now now,
-                     Verdicts* verdicts);
+  void TellIfLasting(const StepRow& row, const Known& known,
+                     const WatchedWorld& world, Now now, Verdicts* verdicts);
   bool IsExplained(const LevelWatch::Change& change, const Known& known) const;
   Finding Describe(const LevelWatch::Change& change, bool is_time,
                    const StepRow& row, const WatchedWorld& world,

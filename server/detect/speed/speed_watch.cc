@@ -49,6 +49,7 @@ void SpeedWatch::ObserveRow(const StepRow& row, Now now, Verdicts* verdicts) {
   SlowdownDetector::Known known;
   known.straggler_cost = straggler_.CostNow();
   known.is_data_stall = data_.IsStalled();
+  known.last_slow_rollout = generation_.LastSlow();
   if (straggler_.IsJudging()) known.stage_seconds = straggler_.StageSeconds();
   slowdown_.Observe(row, known, world_, now, verdicts);
 }

@@ -20,6 +20,8 @@ constexpr float kQuietSigma = 0.02f;
 constexpr float kAlarmSigmas = 20;
 constexpr float kClipSigmas = 3;
 constexpr float kWindowMads = 5;
+// What was told was the mean of as few as 6 steps: 5 of its errors.
+constexpr float kWorseSigmas = 2;
 constexpr float kSmoothing = 0.05f;  // About 20 estimates.
 constexpr std::int64_t kEvaluateEvery = 5;
 constexpr std::size_t kParts = 3;  // Of the ranks, in rows of their own.
@@ -41,6 +43,16 @@ std::span<const float> Usable(std::span<const float> column) {
 
 bool IsTime(float value) { return value > 0 && std::isfinite(value); }
 
+// A new node costs minutes of the whole run: 1 % pays 3 minutes back in 5
+// hours.
+constexpr double kWorth = 0.01;
+constexpr std::ptrdiff_t kMostSlowNodes = 3;
+
+bool IsOfNode(const SlowGroup& group) {
+  return group.shape == SlowGroup::Shape::kRank ||
+         group.shape == SlowGroup::Shape::kNode;
+}
+
 }  // namespace
 
 void StragglerDetector::Begin(const WatchedWorld& world) {
@@ -50,6 +62,7 @@ void StragglerDetector::Begin(const WatchedWorld& world) {
   windows_.Reset(world.Size());
   over_.assign(world.Size(), 0);
   told_.assign(world.Size(), 0);
+  told_excess_.assign(world.Size(), 0);
   rows_ = 0;
   slow_ = 0;
   cost_ = 0;
@@ -153,11 +166,25 @@ void StragglerDetector::Observe(const StepRow& row, const WatchedWorld& world,
   }
   if (turn >= 1 && turn <= kParts) windows_.Compute(turn - 1, kParts);
   if (turn == kParts && windows_.Filled() == WindowMedians::kWindow) {
+    ForgetWorse(world);
     std::vector<std::size_t> act;
     JudgeWindows(world, &act);
     if (!act.empty()) {
       Report(act, /*is_action=*/true, row, world, now, verdicts);
     }
+  }
+}
+
+void StragglerDetector::ForgetWorse(const WatchedWorld& world) {
+  const std::span<const float> medians = windows_.Medians();
+  for (std::size_t r = 0; r < told_.size(); ++r) {
+    if (told_[r] == kNotTold) continue;
+    const float margin = static_cast<float>(options_.act_excess) +
+                         kWorseSigmas * roles_[world.places.StageOf(r)].sigma;
+    if (medians[r] <= told_excess_[r] + margin) continue;
+    told_[r] = kNotTold;
+    over_[r] = 0;
+    sums_.Restart(r);
   }
 }
 
@@ -215,9 +242,15 @@ void StragglerDetector::Report(const std::vector<std::size_t>& raised,
       return std::ranges::binary_search(raised, r);
     });
     if (!is_new) continue;
+    // Not marked either: it is asked again while it is slow.
+    if (is_action && IsOfNode(group) &&
+        !IsWorthReplacing(group, world, row.step)) {
+      continue;
+    }
     for (const std::size_t r : group.ranks) {
       sums_.Raise(r);
       told_[r] = std::max(told_[r], is_action ? kActed : kReported);
+      told_excess_[r] = ExcessOf(r, row.step);
     }
     if (told == kMaxFindings) {
       ++left_out;
@@ -231,6 +264,17 @@ void StragglerDetector::Report(const std::vector<std::size_t>& raised,
         fmt::format("and {} more of this step", left_out));
   }
   CountSlow(world, row.step);
+}
+
+bool StragglerDetector::IsWorthReplacing(const SlowGroup& group,
+                                         const WatchedWorld& world,
+                                         Step step) const {
+  std::vector<std::uint8_t> is_slow(world.node_size.size(), 0);
+  for (std::size_t r = 0; r < world.Size(); ++r) {
+    if (sums_.IsRaised(r)) is_slow[world.node_of[r]] = 1;
+  }
+  return std::ranges::count(is_slow, 1) <= kMostSlowNodes &&
+         CostOf(group.ranks, world, step) >= kWorth;
 }
 
 void StragglerDetector::CountSlow(const WatchedWorld& world, Step step) {
@@ -288,10 +332,8 @@ Finding StragglerDetector::Describe(const SlowGroup& group, bool is_action,
     most = std::max(most, ExcessOf(r, row.step));
   }
   finding.onset_step = onset;
-  const bool is_node = group.shape == SlowGroup::Shape::kRank ||
-                       group.shape == SlowGroup::Shape::kNode;
   finding.advice =
-      is_action && is_node ? Advice::kReplaceNode : Advice::kReport;
+      is_action && IsOfNode(group) ? Advice::kReplaceNode : Advice::kReport;
   const double cost = CostOf(group.ranks, world, row.step);
   finding.reason = fmt::format(
       "{} computes {:.1f} % slower than its peers since step {}{}.", group.name,
@@ -366,8 +408,9 @@ void StragglerDetector::Calm(const std::vector<std::size_t>& calmed,
 std::size_t StragglerDetector::StateBytes() const {
   return sums_.StateBytes() + windows_.StateBytes() +
          over_.capacity() * sizeof(std::uint16_t) + told_.capacity() +
-         (present_.capacity() + scratch_.sample.capacity() +
-          scratch_.kept.capacity() + scratch_.deviations.capacity()) *
+         (told_excess_.capacity() + present_.capacity() +
+          scratch_.sample.capacity() + scratch_.kept.capacity() +
+          scratch_.deviations.capacity()) *
              sizeof(float);
 }
 

@@ -16,8 +16,14 @@
 //   report  CUSUM (cusum_bank.h) with clip 0.10, slack report_excess, alarm
 //           report_sum; if sigma > 2 %, at least 3, 1 and 20 sigma
 //   act     w = median of 20 steps; above act_excess and above its role's
-//           median by 5 MAD; so at t, t - 20 and t - 40, asked every 5 steps
-// A rank is calm again when its sum is back at 0.
+//           median by 5 MAD; so at t, t - 20 and t - 40, asked every 5 steps.
+//           Another node is asked for only where that helps: steps would be
+//           at least 1 % shorter, and at most 3 nodes have slow ranks. More of
+//           them share a cause that a new node would share too, and replacing
+//           them one by one restarts the run for ever
+// A rank is calm again when its sum is back at 0. One whose w has grown by
+// act_excess and 2 sigma since it was told counts as new: a second fault of a
+// slow rank.
 //
 // Why these numbers. Healthy ranks differ for good by sigma = 0.5 %: at 10,000
 // ranks the slowest is at +2 %, so a slack of 2.5 % leaves it a drift of
@@ -29,7 +35,7 @@
 // Without compute_seconds nothing is judged: IsJudging() is false. Fewer than
 // 3 ranks of a role: that role is not judged, as of two nobody can tell who is
 // slow. A step that fewer than half of a role's ranks report is skipped;
-// elsewhere a missing value counts as "like the peers". About 115 bytes a rank.
+// elsewhere a missing value counts as "like the peers". About 120 bytes a rank.
 
 #include <cstddef>
 #include <cstdint>
@@ -85,6 +91,8 @@ class StragglerDetector {
                  const WatchedWorld& world, std::span<float> excess);
   CusumLimits LimitsFor(float sigma) const;
   void UpdateSigma(Role& role, std::span<const float> excess);
+  // Those that are slower by far than when they were told.
+  void ForgetWorse(const WatchedWorld& world);
   // Ranks whose windows ask for action and did not before.
   void JudgeWindows(const WatchedWorld& world, std::vector<std::size_t>* act);
   // The ranks not told of yet that are over the line or near it, with the
@@ -94,6 +102,8 @@ class StragglerDetector {
   void Report(const std::vector<std::size_t>& raised, bool is_action,
               const StepRow& row, const WatchedWorld& world, Now now,
               Verdicts* verdicts);
+  bool IsWorthReplacing(const SlowGroup& group, const WatchedWorld& world,
+                        Step step) const;
   void CountSlow(const WatchedWorld& world, Step step);
   Finding Describe(const SlowGroup& group, bool is_action, const StepRow& row,
                    const WatchedWorld& world, Now now) const;
@@ -111,6 +121,7 @@ class StragglerDetector {
   WindowMedians windows_;
   std::vector<std::uint16_t> over_;  // Bit i: over, i evaluations ago.
   std::vector<std::uint8_t> told_;   // kNotTold, kReported, kActed.
+  std::vector<float> told_excess_;   // When it was told.
   std::vector<float> present_;       // Of one role and step.
   MedianScratch scratch_;
   std::int64_t rows_ = 0;

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "absl/strings/str_replace.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace steadyrun::bench {
@@ -101,7 +102,7 @@ void AddRaw(const std::vector<replay::Label>& labels,
       fmt::format("{},{},{}", job.profile.name, job.ranks, job.seed);
   for (std::size_t i = 0; i < labels.size(); ++i) {
     const replay::Label& label = labels[i];
-    *raw += fmt::format("{},label,{},{},{:.1f},{},{},\"{}: {}\"\n", run,
+    *raw += fmt::format("{},label,{},{},{:.1f},{},{},\"{}: {}\",\n", run,
                         label.kind, label.onset.value,
                         label.onset_seconds.value_or(0), label.node,
                         label.ranks.empty() ? -1 : label.ranks.front().value,
@@ -112,11 +113,12 @@ void AddRaw(const std::vector<replay::Label>& labels,
     const Culprit culprit =
         alarm.suspects.empty() ? Culprit() : alarm.suspects.front();
     *raw +=
-        fmt::format("{},alarm,{},{},{:.1f},{},{},\"{}, advice {}\"\n", run,
-                    IncidentKindName(alarm.kind), alarm.step.value,
+        fmt::format("{},alarm,{},{},{:.1f},{},{},\"{}, advice {}\",\"{}\"\n",
+                    run, IncidentKindName(alarm.kind), alarm.step.value,
                     alarm.seconds.value_or(0), culprit.node, culprit.rank.value,
                     replay::JudgementName(score.alarms[i].judgement),
-                    AdviceName(alarm.advice));
+                    AdviceName(alarm.advice),
+                    absl::StrReplaceAll(alarm.reason, {{"\"", "'"}}));
   }
 }
 
@@ -168,6 +170,7 @@ std::vector<replay::Alarm> AlarmsOf(const fleet::TrialResult& result) {
     alarm.advice =
         EndsAttempt(incident.kind) ? Advice::kReplaceNode : Advice::kReport;
     alarm.suspects = {incident.culprit};
+    alarm.reason = incident.reason;
     alarms.push_back(std::move(alarm));
   }
   std::ranges::stable_sort(alarms, {}, [](const replay::Alarm& alarm) {

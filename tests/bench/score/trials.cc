@@ -253,7 +253,7 @@ void PrintTrials(const ScoreShape& shape) {
   if (!shape.raw_file.empty()) {
     const absl::Status written = WriteFileAtomically(
         shape.raw_file,
-        "profile,ranks,seed,what,kind,step,seconds,node,rank,outcome\n" +
+        "profile,ranks,seed,what,kind,step,seconds,node,rank,outcome,reason\n" +
             faulty.raw + rl.raw + healthy.raw + wide.raw);
     if (!written.ok()) {
       std::fprintf(stderr, "score: %s\n",

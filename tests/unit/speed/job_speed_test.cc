@@ -235,6 +235,22 @@ TEST_F(JobSpeedTest, ARolloutThatTakesMuchLonger) {
   EXPECT_THAT(verdicts_.cleared, SizeIs(1));
 }
 
+// One cause, one finding: also when the rollouts are well again before the
+// level of the step time is seen to have changed.
+TEST_F(JobSpeedTest, SlowRolloutsAreNoSlowdownToo) {
+  const auto gen = [](float seconds) {
+    return [=](RowMaker& row) { row.All("rollout_seconds", seconds); };
+  };
+  Run(100, 100, gen(60));
+  Run(12, 300, gen(260));
+  Run(40, 100, gen(60));
+  Run(60, 300, gen(260));
+  for (const Finding& finding : verdicts_.findings) {
+    EXPECT_EQ(finding.kind, IncidentKind::kGenerationStall) << finding.reason;
+  }
+  EXPECT_THAT(verdicts_.findings, SizeIs(2));
+}
+
 TEST_F(JobSpeedTest, ARolloutRankThatKeepsTheOthersWaiting) {
   const auto times = [&](std::size_t slow, float factor) {
     return [=, this](RowMaker& row) {

@@ -104,6 +104,46 @@ TEST_F(StragglerTest, SmallAndLastingIsReportedAndNotActedOn) {
   EXPECT_EQ(First(Advice::kReplaceNode), nullptr);
 }
 
+// Of a rack at the limit some rank is always just above it. Replacing its node
+// leaves the rest of the rack, and the next rank would be asked for.
+TEST_F(StragglerTest, ARackIsNotReplacedNodeByNode) {
+  std::vector<std::size_t> rack;
+  for (std::size_t r = 64; r < 64 + 48; ++r) rack.push_back(r);
+  Start(384);
+  Run(1000, Slow(rack, 1.052f, 101));
+  ASSERT_NE(First(Advice::kReport), nullptr);
+  EXPECT_EQ(First(Advice::kReplaceNode), nullptr);
+}
+
+TEST_F(StragglerTest, ASlowRankThatBecomesSlowerIsToldAgain) {
+  Start(64);
+  Run(600, [](Step step, std::vector<float>& compute) {
+    Slow({19}, 1.04f, 101)(step, compute);
+    Slow({19}, 1.20f, 401)(step, compute);
+  });
+  ASSERT_THAT(verdicts_.findings, SizeIs(3));
+  const Finding& second = verdicts_.findings[1];
+  EXPECT_GT(second.step, Step{401});
+  EXPECT_LE(second.step, Step{401 + 30});
+  EXPECT_NEAR(static_cast<double>(second.onset_step.value), 401, 20);
+  EXPECT_EQ(verdicts_.findings[2].advice, Advice::kReplaceNode);
+}
+
+TEST_F(StragglerTest, OfTwoSlowRanksTheSlowerIsReplacedFirst) {
+  Start(64);
+  Run(300, [](Step step, std::vector<float>& compute) {
+    Slow({19}, 1.10f, 101)(step, compute);
+    Slow({40}, 1.20f, 101, 250)(step, compute);
+  });
+  std::vector<Rank> replaced;
+  for (const Finding& finding : verdicts_.findings) {
+    if (finding.advice != Advice::kReplaceNode) continue;
+    replaced.push_back(finding.culprit.rank);
+    EXPECT_EQ(finding.step.value < 250, finding.culprit.rank == Rank{40});
+  }
+  EXPECT_THAT(replaced, testing::ElementsAre(Rank{40}, Rank{19}));
+}
+
 TEST_F(StragglerTest, ANodeIsOneFinding) {
   Start(64);
   Run(300, Slow({8, 9, 10, 11, 12, 13, 14, 15}, 1.15f, 101));
