@@ -20,10 +20,12 @@ constexpr float kQuietSigma = 0.02f;
 constexpr float kAlarmSigmas = 20;
 constexpr float kClipSigmas = 3;
 constexpr float kWindowMads = 5;
-// What was told was the mean of as few as 6 steps: 5 of its errors.
+// The median of 20 has an error of 0.28 sigma.
 constexpr float kWorseSigmas = 2;
 constexpr float kSmoothing = 0.05f;  // About 20 estimates.
 constexpr std::int64_t kEvaluateEvery = 5;
+// After so many evaluations a window holds only steps since it was told.
+constexpr std::uint8_t kSettled = 20 / kEvaluateEvery;
 constexpr std::size_t kParts = 3;  // Of the ranks, in rows of their own.
 // The windows of 0, 20 and 40 steps ago.
 constexpr std::uint16_t kThreeWindows = 1U | 1U << 4 | 1U << 8;
@@ -62,6 +64,7 @@ void StragglerDetector::Begin(const WatchedWorld& world) {
   windows_.Reset(world.Size());
   over_.assign(world.Size(), 0);
   told_.assign(world.Size(), 0);
+  told_for_.assign(world.Size(), 0);
   told_excess_.assign(world.Size(), 0);
   rows_ = 0;
   slow_ = 0;
@@ -179,6 +182,11 @@ void StragglerDetector::ForgetWorse(const WatchedWorld& world) {
   const std::span<const float> medians = windows_.Medians();
   for (std::size_t r = 0; r < told_.size(); ++r) {
     if (told_[r] == kNotTold) continue;
+    if (told_for_[r] < kSettled) {
+      told_excess_[r] = medians[r];
+      ++told_for_[r];
+      continue;
+    }
     const float margin = static_cast<float>(options_.act_excess) +
                          kWorseSigmas * roles_[world.places.StageOf(r)].sigma;
     if (medians[r] <= told_excess_[r] + margin) continue;
@@ -249,8 +257,8 @@ void StragglerDetector::Report(const std::vector<std::size_t>& raised,
     }
     for (const std::size_t r : group.ranks) {
       sums_.Raise(r);
+      if (told_[r] == kNotTold) told_for_[r] = 0;
       told_[r] = std::max(told_[r], is_action ? kActed : kReported);
-      told_excess_[r] = ExcessOf(r, row.step);
     }
     if (told == kMaxFindings) {
       ++left_out;
@@ -408,6 +416,7 @@ void StragglerDetector::Calm(const std::vector<std::size_t>& calmed,
 std::size_t StragglerDetector::StateBytes() const {
   return sums_.StateBytes() + windows_.StateBytes() +
          over_.capacity() * sizeof(std::uint16_t) + told_.capacity() +
+         told_for_.capacity() +
          (told_excess_.capacity() + present_.capacity() +
           scratch_.sample.capacity() + scratch_.kept.capacity() +
           scratch_.deviations.capacity()) *

@@ -21,9 +21,9 @@
 //           at least 1 % shorter, and at most 3 nodes have slow ranks. More of
 //           them share a cause that a new node would share too, and replacing
 //           them one by one restarts the run for ever
-// A rank is calm again when its sum is back at 0. One whose w has grown by
-// act_excess and 2 sigma since it was told counts as new: a second fault of a
-// slow rank.
+// A rank is calm again when its sum is back at 0. One whose w, a
+// window after it was told, grows by another act_excess and 2 sigma counts as
+// new: a second fault of a slow rank.
 //
 // Why these numbers. Healthy ranks differ for good by sigma = 0.5 %: at 10,000
 // ranks the slowest is at +2 %, so a slack of 2.5 % leaves it a drift of
@@ -119,10 +119,11 @@ class StragglerDetector {
   std::vector<float> stage_seconds_;
   CusumBank sums_;
   WindowMedians windows_;
-  std::vector<std::uint16_t> over_;  // Bit i: over, i evaluations ago.
-  std::vector<std::uint8_t> told_;   // kNotTold, kReported, kActed.
-  std::vector<float> told_excess_;   // When it was told.
-  std::vector<float> present_;       // Of one role and step.
+  std::vector<std::uint16_t> over_;     // Bit i: over, i evaluations ago.
+  std::vector<std::uint8_t> told_;      // kNotTold, kReported, kActed.
+  std::vector<std::uint8_t> told_for_;  // Evaluations since; up to kSettled.
+  std::vector<float> told_excess_;      // w when that was reached.
+  std::vector<float> present_;          // Of one role and step.
   MedianScratch scratch_;
   std::int64_t rows_ = 0;
   std::size_t slow_ = 0;
