@@ -10,6 +10,7 @@
 
 #include "base/digest.h"
 #include "server/web/json_api.h"
+#include "server/web/responses.h"
 #include "spdlog/fmt/fmt.h"
 #include "tests/fakes/service_fakes.h"
 #include "tests/unit/web/http_client.h"
