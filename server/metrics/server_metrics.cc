@@ -104,6 +104,7 @@ class ServerMetrics::Impl {
     WriteService(status, *view, &list);
     WriteAgents(*view, &list);
     WriteNotifications(status, &list);
+    WriteWrongTokens(&list);
     WriteProcess(status, &list);
     return list.Render();
   }
@@ -191,6 +192,22 @@ class ServerMetrics::Impl {
                     "Commands for agents that do not read.")
           .Add(static_cast<double>(counts.commands_dropped));
     }
+  }
+
+  void WriteWrongTokens(FamilyList* list) const {
+    if (!sources_.wrong_tokens) return;
+    const WrongTokenLimit::Counts counts = sources_.wrong_tokens();
+    auto tokens = list->Counter("steadyrun_http_wrong_tokens_total",
+                                "Tokens not known here, and those not looked "
+                                "at after too many of them.");
+    tokens.Add(static_cast<double>(counts.wrong), {{"outcome", "unknown"}});
+    tokens.Add(static_cast<double>(counts.refused), {{"outcome", "refused"}});
+    list->Gauge("steadyrun_http_wrong_token_addresses",
+                "Addresses that sent a wrong token lately.")
+        .Add(static_cast<double>(counts.addresses));
+    list->Counter("steadyrun_http_wrong_token_addresses_forgotten_total",
+                  "Addresses left out of the table because it was full.")
+        .Add(static_cast<double>(counts.forgotten));
   }
 
   // Sinks are few and named by the program.

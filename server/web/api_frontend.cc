@@ -76,6 +76,8 @@ class ApiFrontend::Impl {
     respond(MethodNotAllowed("GET, HEAD", "only GET and HEAD are served here"));
   }
 
+  WrongTokenLimit::Counts WrongTokens() const { return access_.WrongTokens(); }
+
  private:
   void HandleMethod(const HttpRequest& request, const Respond& respond) {
     const std::string method = request.path.substr(kMethodPrefix.size());
@@ -147,6 +149,10 @@ std::size_t ApiFrontend::MaxBody(const std::string& method,
 
 void ApiFrontend::Handle(const HttpRequest& request, Respond respond) {
   impl_->Handle(request, respond);
+}
+
+WrongTokenLimit::Counts ApiFrontend::WrongTokens() const {
+  return impl_->WrongTokens();
 }
 
 }  // namespace steadyrun

@@ -23,7 +23,34 @@ absl::StatusOr<Principal> CallerAccess::Authorize(const HttpRequest& request,
 
 absl::StatusOr<Principal> CallerAccess::AuthorizeToken(
     const HttpRequest& request, Role needed) {
-  return tokens_->CheckHeader(request.Header("authorization"), needed);
+  const std::string_view header = request.Header("authorization");
+  const auto token = BearerToken(header);
+  if (!token.has_value()) return tokens_->CheckHeader(header, needed);
+  return CheckToken(request, *token, needed);
+}
+
+absl::StatusOr<Principal> CallerAccess::CheckToken(const HttpRequest& request,
+                                                   std::string_view token,
+                                                   Role needed) {
+  if (!tokens_->IsRequired()) return tokens_->CheckToken(token, needed);
+  const MonoTime now = clock_->MonoNow();
+  const Duration wait = wrong_tokens_.WaitOf(request.peer, token, now);
+  if (wait > Duration::zero()) {
+    wrong_tokens_.NoteRefused();
+    return TryAgainAfter(
+        wait, absl::ResourceExhaustedError(
+                  "too many wrong tokens came from this address: no token of "
+                  "it is looked at for a moment"));
+  }
+  auto who = tokens_->CheckToken(token, needed);
+  if (absl::IsUnauthenticated(who.status())) {
+    wrong_tokens_.NoteWrong(request.peer, token, now);
+  }
+  return who;
+}
+
+WrongTokenLimit::Counts CallerAccess::WrongTokens() const {
+  return wrong_tokens_.CountsAt(clock_->MonoNow());
 }
 
 absl::StatusOr<HttpResponse> CallerAccess::LogIn(const HttpRequest& request) {
@@ -35,7 +62,7 @@ absl::StatusOr<HttpResponse> CallerAccess::LogIn(const HttpRequest& request) {
   }
   ASSIGN_OR_RETURN(
       const Principal who,
-      tokens_->CheckToken(body["token"].get<std::string>(), Role::kViewer));
+      CheckToken(request, body["token"].get<std::string>(), Role::kViewer));
   HttpResponse response = Session(who);
   response.headers["set-cookie"] = sessions_.Open(who, is_secure_);
   return response;

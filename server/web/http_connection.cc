@@ -86,6 +86,9 @@ class HttpConnection final : public Connection {
     if (read.refusal.has_value()) return Refuse(*std::move(read.refusal));
     if (!read.request.has_value()) return Close();
     request_ = *std::move(read.request);
+    Error unknown;
+    request_.peer =
+        tcp().socket().remote_endpoint(unknown).address().to_string();
     keep_alive_ = read.keep_alive;
     is_head_ = request_.method == "HEAD";
     tcp().expires_never();

@@ -4,10 +4,14 @@
 
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace steadyrun {
 namespace {
+
+// Of a status: the text of the header.
+constexpr char kRetryAfter[] = "steadyrun/retry-after";
 
 struct CodeName {
   std::string_view name;
@@ -114,9 +118,16 @@ HttpResponse ErrorResponse(const absl::Status& status) {
     response.headers["www-authenticate"] = "Bearer";
   }
   if (code.http == 503 || code.http == 429) {
-    response.headers["retry-after"] = "1";
+    response.headers["retry-after"] =
+        std::string(status.GetPayload(kRetryAfter).value_or(absl::Cord("1")));
   }
   return response;
+}
+
+absl::Status TryAgainAfter(Duration wait, absl::Status status) {
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
+  status.SetPayload(kRetryAfter, absl::Cord(std::to_string(seconds)));
+  return status;
 }
 
 HttpResponse MethodNotAllowed(std::string_view allowed,

@@ -18,10 +18,9 @@ HttpResponse StreamResponse(
     const HttpRequest& request,
     absl::StatusOr<std::shared_ptr<HttpStream>> stream) {
   if (!stream.ok()) {
-    HttpResponse refused = ErrorResponse(
-        absl::UnavailableError(std::string(stream.status().message())));
-    refused.headers["retry-after"] = "5";
-    return refused;
+    return ErrorResponse(TryAgainAfter(
+        std::chrono::seconds(5),
+        absl::UnavailableError(std::string(stream.status().message()))));
   }
   HttpResponse response;
   response.content_type = "text/event-stream";
