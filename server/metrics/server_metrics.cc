@@ -210,7 +210,7 @@ class ServerMetrics::Impl {
         .Add(static_cast<double>(counts.forgotten));
   }
 
-  // Sinks are few and named by the program.
+  // Sinks are few, named by the program or, for mail, by its configuration.
   void WriteNotifications(const ServiceStatus& status, FamilyList* list) const {
     auto sent = list->Counter("steadyrun_notifications_total",
                               "Messages to people by sink and outcome.");
