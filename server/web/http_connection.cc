@@ -77,7 +77,8 @@ class HttpConnection final : public Connection {
   }
 
   void ReadRequest() {
-    reader_.Read([self = Self()](typename Reader::Result read) {
+    auto self = Self();
+    reader_.Read(self, [self](typename Reader::Result read) {
       self->OnRequest(std::move(read));
     });
   }

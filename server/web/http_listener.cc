@@ -26,7 +26,10 @@ void OnAccept(const std::shared_ptr<Core>& core, Error error,
   } else if (core->Count() >= core->options.max_connections) {
     static constexpr std::string_view kBusy =
         "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
-        "Content-Length: 0\r\nConnection: close\r\n\r\n";
+        "Content-Type: application/json\r\nContent-Length: 78\r\n"
+        "Connection: close\r\n\r\n"
+        "{\"code\":\"unavailable\",\"message\":"
+        "\"all connections are busy: try again in 5 s\"}\n";
     Error ignored;
     socket.non_blocking(true, ignored);
     socket.write_some(asio::buffer(kBusy.data(), kBusy.size()), ignored);

@@ -24,6 +24,12 @@ HttpResponse BodyTooLarge() {
                  "the body is larger than allowed here");
 }
 
+HttpResponse TooSlow(Duration limit) {
+  return Refusal(408, "deadline_exceeded",
+                 fmt::format("the request had not arrived after {:g} s",
+                             ToSeconds(limit)));
+}
+
 std::variant<HttpRequest, HttpResponse> ConvertHeader(
     const http::request_header<>& header) {
   auto target = ParseTarget(

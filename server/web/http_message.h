@@ -16,13 +16,14 @@ namespace http = boost::beast::http;
 HttpResponse Refusal(int status, std::string_view code,
                      std::string_view message);
 HttpResponse BodyTooLarge();
+HttpResponse TooSlow(Duration limit);  // 408
 
 // A request without its body, or why it is refused.
 std::variant<HttpRequest, HttpResponse> ConvertHeader(
     const http::request_header<>& header);
 
-// What a client is told whose bytes cannot be read. Empty: it is gone, or too
-// slow, and is told nothing.
+// What a client is told whose bytes cannot be read. Empty: it is gone, and is
+// told nothing.
 std::optional<HttpResponse> RefusalOf(const boost::system::error_code& error);
 
 // The status line and headers of an answer, the fixed ones included, without

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -16,11 +19,13 @@ namespace steadyrun::http_io {
 
 // Reads one request after the other from a client's stream: the header within
 // its bound, then as much body as the route takes. All of a request has one
-// deadline: a byte a second does not extend it. On the I/O thread.
+// deadline: a byte a second does not extend it. The deadline is a timer of its
+// own, since that of Beast closes the socket, and the client is to be told why.
+// On the I/O thread.
 template <typename Stream>
 class RequestReader {
  public:
-  // Neither of the two: the client is gone, or too slow.
+  // Neither of the two: the client is gone.
   struct Result {
     std::optional<HttpRequest> request;
     std::optional<HttpResponse> refusal;
@@ -36,15 +41,17 @@ class RequestReader {
       : options_(options),
         frontend_(frontend),
         stream_(*stream),
-        buffer_(*buffer) {}
+        buffer_(*buffer),
+        deadline_(stream->get_executor()) {}
 
-  void Read(Done done) {
+  // `owner` holds this, and is held until the end of the request.
+  void Read(const std::shared_ptr<Connection>& owner, Done done) {
     parser_.emplace();
     parser_->header_limit(
         static_cast<std::uint32_t>(options_.max_header_bytes));
     parser_->body_limit(std::uint64_t{1} << 40);  // Until the route is known.
-    boost::beast::get_lowest_layer(stream_).expires_after(
-        options_.read_timeout);
+    tcp().expires_never();
+    StartDeadline(owner);
     http::async_read_header(
         stream_, buffer_, *parser_,
         [this, done = std::move(done)](Error error, std::size_t) mutable {
@@ -53,12 +60,36 @@ class RequestReader {
   }
 
  private:
-  static void Refuse(HttpResponse refusal, const Done& done) {
-    done({std::nullopt, std::move(refusal)});
+  boost::beast::tcp_stream& tcp() {
+    return boost::beast::get_lowest_layer(stream_);
+  }
+
+  void StartDeadline(const std::shared_ptr<Connection>& owner) {
+    is_late_ = false;
+    deadline_.expires_after(options_.read_timeout);
+    // It may have fired, and wait to be called, when the request ends.
+    deadline_.async_wait([this, owner, turn = turn_](Error error) {
+      if (error || turn != turn_) return;
+      is_late_ = true;
+      tcp().cancel();
+    });
+  }
+
+  void Finish(Result result, const Done& done) {
+    ++turn_;
+    deadline_.cancel();
+    done(std::move(result));
+  }
+  void Refuse(HttpResponse refusal, const Done& done) {
+    Finish({std::nullopt, std::move(refusal)}, done);
+  }
+  void Fail(Error error, const Done& done) {
+    if (is_late_) return Refuse(TooSlow(options_.read_timeout), done);
+    Finish({std::nullopt, RefusalOf(error)}, done);
   }
 
   void OnHeader(Error error, Done done) {
-    if (error) return done({std::nullopt, RefusalOf(error)});
+    if (error) return Fail(error, done);
     auto converted = ConvertHeader(parser_->get().base());
     if (auto* refusal = std::get_if<HttpResponse>(&converted)) {
       return Refuse(std::move(*refusal), done);
@@ -82,7 +113,7 @@ class RequestReader {
     asio::async_write(
         stream_, asio::buffer(kText.data(), kText.size()),
         [this, done = std::move(done)](Error error, std::size_t) mutable {
-          if (error) return done({});
+          if (error) return Fail(error, done);
           ReadBody(std::move(done));
         });
   }
@@ -91,10 +122,11 @@ class RequestReader {
     http::async_read(
         stream_, buffer_, *parser_,
         [this, done = std::move(done)](Error error, std::size_t) {
-          if (error) return done({std::nullopt, RefusalOf(error)});
+          if (error) return Fail(error, done);
           auto message = parser_->release();
           request_.body = std::move(message.body());
-          done({std::move(request_), std::nullopt, message.keep_alive()});
+          Finish({std::move(request_), std::nullopt, message.keep_alive()},
+                 done);
         });
   }
 
@@ -104,6 +136,9 @@ class RequestReader {
   boost::beast::flat_buffer& buffer_;
   std::optional<http::request_parser<http::string_body>> parser_;
   HttpRequest request_;
+  asio::steady_timer deadline_;
+  std::uint64_t turn_ = 0;  // Requests that have ended.
+  bool is_late_ = false;
 };
 
 }  // namespace steadyrun::http_io
