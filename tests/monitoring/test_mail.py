@@ -77,6 +77,14 @@ class MailTest(unittest.TestCase):
             lambda: re.match(r"(\d+)\n", self.stack.log("mail.log")),
         ).group(1))
 
+    def start_guarded_mail_server(self):
+        """One that takes mail from `watcher` only, over TLS only."""
+        make_certificate(self.stack.work)
+        return self.start_mail_server(
+            "--certificate", self.stack.work / "mail.crt",
+            "--key", self.stack.work / "mail.key",
+            "--login", "watcher", "s3cret")
+
     def start_server(self, port, to=("ops@example.org",), user="",
                      password="", ca=""):
         secret = self.stack.work / "password"
@@ -175,11 +183,7 @@ class MailTest(unittest.TestCase):
         self.assertEqual(len(subjects), len(set(subjects)), subjects)
 
     def test_a_login_goes_over_tls_and_the_certificate_is_checked(self):
-        make_certificate(self.stack.work)
-        port = self.start_mail_server(
-            "--certificate", self.stack.work / "mail.crt",
-            "--key", self.stack.work / "mail.key",
-            "--login", "watcher", "s3cret")
+        port = self.start_guarded_mail_server()
         self.start_server(port, user="watcher", password="s3cret",
                           ca=self.stack.work / "ca.crt")
         self.break_a_run()
@@ -194,11 +198,7 @@ class MailTest(unittest.TestCase):
         self.assertEqual(self.mails(), [])
 
     def test_a_certificate_of_nobody_we_know_is_refused(self):
-        make_certificate(self.stack.work)
-        port = self.start_mail_server(
-            "--certificate", self.stack.work / "mail.crt",
-            "--key", self.stack.work / "mail.key",
-            "--login", "watcher", "s3cret")
+        port = self.start_guarded_mail_server()
         self.start_server(port, user="watcher", password="s3cret")
         self.assert_never_arrives("(?i)certificate")
 
@@ -208,11 +208,7 @@ class MailTest(unittest.TestCase):
         self.assert_never_arrives("(?i)STARTTLS|SSL")
 
     def test_a_wrong_password_is_shown(self):
-        make_certificate(self.stack.work)
-        port = self.start_mail_server(
-            "--certificate", self.stack.work / "mail.crt",
-            "--key", self.stack.work / "mail.key",
-            "--login", "watcher", "s3cret")
+        port = self.start_guarded_mail_server()
         self.start_server(port, user="watcher", password="other",
                           ca=self.stack.work / "ca.crt")
         self.assert_never_arrives("(?i)login denied")
