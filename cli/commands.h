@@ -32,6 +32,11 @@ absl::Status Top(Context& context, double interval_seconds, bool once);
 // FAILED_PRECONDITION if something is wrong.
 absl::Status Doctor(Context& context);
 
+// The whole effective policy of a run, as commented TOML or as GetPolicy's
+// reply in JSON; or of a file (empty: the default), asking no server.
+absl::Status ShowPolicy(Context& context, const std::string& run);
+absl::Status ShowPolicyFile(Output output, const std::string& file);
+
 struct ActionOptions {
   v1::Action action = v1::ACTION_UNSPECIFIED;
   std::string run;

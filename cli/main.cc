@@ -50,6 +50,7 @@ class CommandLine {
         ->envname("STEADYRUN_CA");
     app_.fallthrough();
     AddQuestions();
+    AddPolicy();
     AddActions();
     AddLaunch();
     AddFleet();
@@ -62,7 +63,12 @@ class CommandLine {
  private:
   CLI::App* Add(const std::string& name, const std::string& help,
                 Command command) {
-    CLI::App* sub = app_.add_subcommand(name, help);
+    return AddTo(app_, name, help, std::move(command));
+  }
+
+  CLI::App* AddTo(CLI::App& parent, const std::string& name,
+                  const std::string& help, Command command) {
+    CLI::App* sub = parent.add_subcommand(name, help);
     sub->add_option("-o,--output", parsed_.output, "text, wide or json")
         ->check(CLI::IsMember({"text", "wide", "json"}));
     sub->callback(
@@ -116,6 +122,29 @@ class CommandLine {
         ->capture_default_str();
     Add("doctor", "look for what is wrong with the installation",
         [](Context& context) { return Doctor(context); });
+  }
+
+  void AddPolicy() {
+    CLI::App& policy = *app_.add_subcommand(
+        "policy",
+        "what Steadyrun may do by itself, every key with its effective value\n"
+        "Exit codes: 0 printed; 1 the file or run is wrong, each mistake named "
+        "with its line; 2 wrong usage; 3 no server (show).");
+    policy.require_subcommand(1);
+    policy.fallthrough();
+    AddTo(policy, "show", "the policy of a run",
+          [this](Context& context) { return ShowPolicy(context, run_); })
+        ->add_option("RUN", run_, "run")
+        ->required();
+    AddTo(policy, "check", "the policy in a file, before a run is given it",
+          [this](Context& context) {
+            return ShowPolicyFile(context.output, policy_file_);
+          })
+        ->add_option("FILE", policy_file_, "policy file (TOML)")
+        ->required()
+        ->check(CLI::ExistingFile);
+    AddTo(policy, "default", "the policy of a run that is given none",
+          [](Context& context) { return ShowPolicyFile(context.output, ""); });
   }
 
   CLI::App* AddAction(const std::string& name, const std::string& help,
@@ -325,6 +354,7 @@ class CommandLine {
       "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no server."};
   std::string run_;
   std::string id_;
+  std::string policy_file_;
   double interval_ = 1.0;
   bool once_ = false;
   bool only_open_ = false;

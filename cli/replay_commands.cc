@@ -8,12 +8,12 @@
 #include "base/nearest_word.h"
 #include "base/status_macros.h"
 #include "cli/commands.h"
+#include "cli/policy_file.h"
 #include "cli/replay_text.h"
 #include "cli/table.h"
 #include "replay/labels.h"
 #include "replay/readers/csv_trace.h"
 #include "replay/readers/read_trace.h"
-#include "server/policy/policy_parser.h"
 
 namespace steadyrun::cli {
 namespace {
@@ -21,12 +21,6 @@ namespace {
 void PrintJson(const nlohmann::ordered_json& json) {
   std::puts(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
                 .c_str());
-}
-
-absl::StatusOr<Policy> ReadPolicy(const std::string& file) {
-  if (file.empty()) return DefaultPolicy();
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(file, 1 << 20));
-  return ParsePolicy(text, file);
 }
 
 replay::ScoreOptions OptionsFor(const replay::Trace& trace, Advice least) {

@@ -16,7 +16,7 @@ torch_packages=(python3-torch python3-numpy)
 # The real receivers of metrics, alerts and events, for the tests.
 monitoring_packages=(
   prometheus prometheus-alertmanager python3-grpcio python3-protobuf
-  python3-yaml curl
+  python3-yaml python3-aiosmtpd curl
 )
 
 # Whether the machine's own node and npm can build the dashboard.

@@ -192,6 +192,7 @@ void App::Impl::MakeAdapters() {
   sources.clock = clock_;
   sources.traffic = [this] { return agents_->Counts(); };
   sources.notifications = [this] { return pager_->Counts(); };
+  sources.wrong_tokens = [this] { return frontend_->WrongTokens(); };
   metrics_ = std::make_unique<ServerMetrics>(std::move(sources));
   metrics_->Seed(snapshot_);
   events_ = std::make_unique<EventHub>();

@@ -1,5 +1,7 @@
 #include "server/app/notify_config.h"
 
+#include <algorithm>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -15,6 +17,7 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
+// Each has a thread: an address of a group is better than many of people.
 constexpr std::size_t kMaxReceivers = 32;
 constexpr std::size_t kMaxSecretBytes = 4096;
 
@@ -47,6 +50,31 @@ void ReadSecret(ConfigReader* reader, const std::string& key,
   }
 }
 
+// An address stands in a command to the mail server, in a header and in the
+// name of a sink: what could break out of these is refused.
+void CheckMailAddresses(const SinkOptions& sinks, ConfigReader* reader) {
+  const auto check = [reader](const std::string& key,
+                              const std::string& address) {
+    const bool is_plain =
+        std::all_of(address.begin(), address.end(), [](char c) {
+          return absl::ascii_isgraph(static_cast<unsigned char>(c)) &&
+                 c != '<' && c != '>' && c != ',' && c != '"';
+        });
+    if (is_plain && address.find('@') != std::string::npos) return;
+    reader->AddError(key, fmt::format("'{}' is no address such as "
+                                      "ops@example.org",
+                                      address));
+  };
+  if (!sinks.mail_from.empty()) check("notify.mail.from", sinks.mail_from);
+  std::set<std::string> seen;
+  for (const std::string& to : sinks.mail_to) {
+    check("notify.mail.to", to);
+    if (!seen.insert(to).second) {
+      reader->AddError("notify.mail.to", fmt::format("'{}' twice", to));
+    }
+  }
+}
+
 void ReadSinks(ConfigReader* reader, SinkOptions* sinks) {
   ReadHttpUrl(reader, "notify.webhook.url", &sinks->webhook_url);
   ReadSecret(reader, "notify.webhook.secret_file", &sinks->webhook_secret);
@@ -64,6 +92,7 @@ void ReadSinks(ConfigReader* reader, SinkOptions* sinks) {
   ReadSecret(reader, "notify.mail.password_file", &sinks->mail_password);
   reader->ReadText("notify.mail.from", &sinks->mail_from);
   reader->ReadTextList("notify.mail.to", &sinks->mail_to, kMaxReceivers);
+  CheckMailAddresses(*sinks, reader);
   reader->ReadBool("notify.mail.paging", &sinks->mail_paging);
   if (!sinks->mail_url.empty() &&
       (sinks->mail_to.empty() || sinks->mail_from.empty())) {
@@ -72,6 +101,7 @@ void ReadSinks(ConfigReader* reader, SinkOptions* sinks) {
   }
   reader->ReadTextList("notify.program.command", &sinks->command, 64);
   reader->ReadBool("notify.program.paging", &sinks->command_paging);
+  reader->ReadText("notify.ca_file", &sinks->ca_file);
   reader->ReadDuration("notify.timeout", &sinks->timeout,
                        {milliseconds(100), minutes(2)});
 }

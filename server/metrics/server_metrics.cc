@@ -104,6 +104,7 @@ class ServerMetrics::Impl {
     WriteService(status, *view, &list);
     WriteAgents(*view, &list);
     WriteNotifications(status, &list);
+    WriteWrongTokens(&list);
     WriteProcess(status, &list);
     return list.Render();
   }
@@ -193,7 +194,23 @@ class ServerMetrics::Impl {
     }
   }
 
-  // Sinks are few and named by the program.
+  void WriteWrongTokens(FamilyList* list) const {
+    if (!sources_.wrong_tokens) return;
+    const WrongTokenLimit::Counts counts = sources_.wrong_tokens();
+    auto tokens = list->Counter("steadyrun_http_wrong_tokens_total",
+                                "Tokens not known here, and those not looked "
+                                "at after too many of them.");
+    tokens.Add(static_cast<double>(counts.wrong), {{"outcome", "unknown"}});
+    tokens.Add(static_cast<double>(counts.refused), {{"outcome", "refused"}});
+    list->Gauge("steadyrun_http_wrong_token_addresses",
+                "Addresses that sent a wrong token lately.")
+        .Add(static_cast<double>(counts.addresses));
+    list->Counter("steadyrun_http_wrong_token_addresses_forgotten_total",
+                  "Addresses left out of the table because it was full.")
+        .Add(static_cast<double>(counts.forgotten));
+  }
+
+  // Sinks are few, named by the program or, for mail, by its configuration.
   void WriteNotifications(const ServiceStatus& status, FamilyList* list) const {
     auto sent = list->Counter("steadyrun_notifications_total",
                               "Messages to people by sink and outcome.");

@@ -10,6 +10,7 @@
 #include "server/notify/pager.h"
 #include "server/rpc/agent_service.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/wrong_token_limit.h"
 
 namespace steadyrun {
 
@@ -24,6 +25,7 @@ class ServerMetrics {
     const Clock* clock = nullptr;
     std::function<AgentTrafficCounts()> traffic;
     std::function<std::vector<Pager::SinkCounts>()> notifications;
+    std::function<WrongTokenLimit::Counts()> wrong_tokens;
   };
   // What `sources` refers to outlives this.
   explicit ServerMetrics(Sources sources);

@@ -14,6 +14,7 @@ struct HttpPostRequest {
   std::string body;
   std::vector<std::string> headers;  // "Name: value", beside Content-Type.
   Duration timeout{std::chrono::seconds(10)};
+  std::string ca_file;  // PEM; empty: the authorities of the system.
 };
 
 // Blocks until the answer or `timeout`. INVALID_ARGUMENT: the receiver refuses
@@ -21,18 +22,8 @@ struct HttpPostRequest {
 // else but a status of 200 to 299. Redirects are not followed: a receiver must
 // not choose where this service connects to. Thread-safe.
 absl::Status HttpPost(const HttpPostRequest& request);
-absl::Status HttpGet(const std::string& url, Duration timeout);
-
-struct MailRequest {
-  std::string url;  // smtp:// (STARTTLS if there is a user) or smtps://
-  std::string user;
-  std::string password;
-  std::string from;
-  std::vector<std::string> to;
-  std::string text;  // Headers and body, CRLF.
-  Duration timeout{std::chrono::seconds(20)};
-};
-absl::Status SendMail(const MailRequest& request);
+absl::Status HttpGet(const std::string& url, Duration timeout,
+                     const std::string& ca_file = "");
 
 // "t=<unix seconds>,v1=<hex>": HMAC-SHA256 of "<unix seconds>.<body>", so that
 // a receiver can refuse both what is forged and what is replayed.

@@ -161,24 +161,6 @@ std::string_view PagerDutySeverity(Severity severity) {
   return "critical";
 }
 
-// A header line must not be continued by what a run is called or says.
-std::string HeaderText(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(),
-      [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
-  return Cut(std::move(text), 200);
-}
-
-std::string CrLf(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '\r') continue;
-    if (c == '\n') out += '\r';
-    out += c;
-  }
-  return out;
-}
-
 }  // namespace
 
 std::string GroupTitle(const NoticeGroup& group) {
@@ -289,25 +271,6 @@ std::string PagerDutyBody(const Notice& notice, const RunId& run,
     if (!url.empty()) body["client_url"] = url;
   }
   return Dump(body);
-}
-
-std::string MailText(const NoticeGroup& group, const std::string& from,
-                     const std::vector<std::string>& to, WallTime now,
-                     const std::string& message_id, const NoticeLinks& links) {
-  std::string receivers;
-  for (const std::string& one : to) {
-    receivers += (receivers.empty() ? "" : ", ") + HeaderText(one);
-  }
-  const std::string date =
-      absl::FormatTime("%a, %d %b %Y %H:%M:%S +0000", absl::FromChrono(now),
-                       absl::UTCTimeZone());
-  return CrLf(fmt::format(
-      "Date: {}\nFrom: {}\nTo: {}\nMessage-ID: <{}>\nSubject: {}\n"
-      "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n"
-      "Content-Transfer-Encoding: 8bit\nAuto-Submitted: auto-generated\n\n"
-      "{}\n",
-      date, HeaderText(from), receivers, message_id,
-      HeaderText(GroupTitle(group)), GroupText(group, links)));
 }
 
 }  // namespace steadyrun

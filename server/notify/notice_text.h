@@ -50,9 +50,4 @@ std::string PagerDutyBody(const Notice& notice, const RunId& run,
                           const std::string& routing_key,
                           const NoticeLinks& links);
 
-// RFC 5322, with CRLF; `message_id` without brackets.
-std::string MailText(const NoticeGroup& group, const std::string& from,
-                     const std::vector<std::string>& to, WallTime now,
-                     const std::string& message_id, const NoticeLinks& links);
-
 }  // namespace steadyrun

@@ -209,6 +209,7 @@ Notifier::Notifier(const NotifierOptions& options, NotifierBackend backend) {
       HttpPostRequest request;
       request.url = options.alertmanager_url + "/api/v2/alerts";
       request.timeout = options.sinks.timeout;
+      request.ca_file = options.sinks.ca_file;
       request.body =
           AlertmanagerBody(incidents, backend.halted(), now,
                            options.alertmanager_interval, options.sinks.links);
@@ -224,7 +225,8 @@ Notifier::Notifier(const NotifierOptions& options, NotifierBackend backend) {
   if (!options.dead_man_url.empty()) {
     auto pass = [options, backend](Worker* worker) {
       if (!backend.can_observe()) return absl::OkStatus();
-      RETURN_IF_ERROR(HttpGet(options.dead_man_url, options.sinks.timeout));
+      RETURN_IF_ERROR(HttpGet(options.dead_man_url, options.sinks.timeout,
+                              options.sinks.ca_file));
       worker->Delivered();
       return absl::OkStatus();
     };

@@ -5,7 +5,9 @@
 #include "base/digest.h"
 #include "base/status_macros.h"
 #include "server/notify/http_post.h"
+#include "server/notify/mail_text.h"
 #include "server/notify/run_program.h"
+#include "server/notify/send_mail.h"
 
 namespace steadyrun {
 namespace {
@@ -22,8 +24,8 @@ class BaseSink : public NoticeSink {
  protected:
   absl::Status Post(const std::string& url, std::string body,
                     std::vector<std::string> headers = {}) const {
-    return HttpPost(
-        {url, std::move(body), std::move(headers), options_.timeout});
+    return HttpPost({url, std::move(body), std::move(headers), options_.timeout,
+                     options_.ca_file});
   }
   const SinkOptions options_;
 
@@ -81,20 +83,25 @@ class PagerDutySink final : public BaseSink {
 
 class MailSink final : public BaseSink {
  public:
-  explicit MailSink(const SinkOptions& options)
-      : BaseSink("mail", options.mail_paging, options) {}
+  MailSink(std::string to, const SinkOptions& options)
+      : BaseSink("mail:" + to, options.mail_paging, options),
+        to_(std::move(to)) {}
   absl::Status Deliver(const NoticeGroup& group, WallTime now) override {
     MailRequest mail;
     mail.url = options_.mail_url;
     mail.user = options_.mail_user;
     mail.password = options_.mail_password;
     mail.from = options_.mail_from;
-    mail.to = options_.mail_to;
+    mail.to = to_;
     mail.timeout = options_.timeout;
+    mail.ca_file = options_.ca_file;
     mail.text = MailText(group, mail.from, mail.to, now,
                          RandomHex64() + "@steadyrun", options_.links);
     return SendMail(mail);
   }
+
+ private:
+  const std::string to_;
 };
 
 class CommandSink final : public BaseSink {
@@ -123,8 +130,10 @@ std::vector<std::unique_ptr<NoticeSink>> MakeSinks(const SinkOptions& options) {
   if (!options.pagerduty_routing_key.empty()) {
     sinks.push_back(std::make_unique<PagerDutySink>(options));
   }
-  if (!options.mail_url.empty() && !options.mail_to.empty()) {
-    sinks.push_back(std::make_unique<MailSink>(options));
+  if (!options.mail_url.empty()) {
+    for (const std::string& to : options.mail_to) {
+      sinks.push_back(std::make_unique<MailSink>(to, options));
+    }
   }
   if (!options.command.empty()) {
     sinks.push_back(std::make_unique<CommandSink>(options));

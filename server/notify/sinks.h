@@ -42,6 +42,8 @@ struct SinkOptions {
   std::string mail_user;
   std::string mail_password;
   std::string mail_from;
+  // Each is told by itself ("mail:ops@example.org"): one that the mail server
+  // refuses is tried again, and shown, without the others hearing twice.
   std::vector<std::string> mail_to;
   bool mail_paging = false;
 
@@ -51,6 +53,8 @@ struct SinkOptions {
   bool command_paging = false;
 
   NoticeLinks links;
+  // PEM of those who may vouch for the receivers; empty: the system's.
+  std::string ca_file;
   Duration timeout{std::chrono::seconds(10)};  // Of one attempt.
 };
 

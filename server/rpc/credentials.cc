@@ -111,6 +111,12 @@ std::string_view RoleName(Role role) {
   return "unknown";
 }
 
+std::optional<std::string_view> BearerToken(std::string_view authorization) {
+  constexpr std::string_view kBearer = "Bearer ";
+  if (!authorization.starts_with(kBearer)) return std::nullopt;
+  return authorization.substr(kBearer.size());
+}
+
 absl::StatusOr<TokenSet> TokenSet::Load(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxPemBytes));
   return Parse(text, path);
@@ -154,13 +160,13 @@ absl::StatusOr<TokenSet> TokenSet::Parse(std::string_view text,
 
 absl::StatusOr<Principal> TokenSet::CheckHeader(std::string_view authorization,
                                                 Role needed) const {
-  constexpr std::string_view kBearer = "Bearer ";
   if (!IsRequired()) return Principal{needed, ""};
-  if (authorization.substr(0, kBearer.size()) != kBearer) {
+  const auto token = BearerToken(authorization);
+  if (!token.has_value()) {
     return absl::UnauthenticatedError(
         "a token is required: send 'authorization: Bearer TOKEN'");
   }
-  return CheckToken(authorization.substr(kBearer.size()), needed);
+  return CheckToken(*token, needed);
 }
 
 absl::StatusOr<Principal> TokenSet::CheckToken(std::string_view token,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,9 @@ struct Principal {
 
 // PERMISSION_DENIED if the principal's role does not allow `needed`.
 absl::Status CheckRole(const Principal& who, Role needed);
+
+// The token of "Bearer <token>"; empty if the header's value is another.
+std::optional<std::string_view> BearerToken(std::string_view authorization);
 
 // The tokens that are accepted, kept only as SHA-256. Immutable: thread-safe.
 class TokenSet {

@@ -9,6 +9,7 @@
 #include "proto/messages/checks.h"
 #include "proto/messages/convert.h"
 #include "server/rpc/operator_convert.h"
+#include "server/rpc/step_window.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace steadyrun {
@@ -284,16 +285,10 @@ absl::Status OperatorApi::GetReport(const v1::GetReportRequest& request,
 absl::Status OperatorApi::GetSteps(const v1::GetStepsRequest& request,
                                    v1::StepSeries* reply) const {
   RETURN_IF_ERROR(
-      checks::InRange("from_step", request.from_step(), 0, checks::kMaxStep));
-  RETURN_IF_ERROR(
-      checks::InRange("to_step", request.to_step(), 0, checks::kMaxStep));
-  RETURN_IF_ERROR(
       checks::InRange("max_buckets", request.max_buckets(), 0, kMaxBuckets));
   RETURN_IF_ERROR(CheckRunIsKnown(request.run()));
   StepQuery query;
-  query.run = request.run();
-  query.from = {request.from_step()};
-  if (request.to_step() > 0) query.to = {request.to_step()};
+  RETURN_IF_ERROR(ReadStepWindow(request, &query));
   if (request.max_buckets() > 0) query.max_buckets = request.max_buckets();
   query.abandoned = request.abandoned();
   ASSIGN_OR_RETURN(const auto buckets, backend_.history->Steps(query));

@@ -16,6 +16,7 @@
 #include "server/recovery/recovery_machine.h"
 #include "server/rpc/operator_api.h"
 #include "server/rpc/operator_convert.h"
+#include "server/rpc/step_window.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace steadyrun {
@@ -289,18 +290,12 @@ absl::Status OperatorApi::GetPolicy(const v1::GetPolicyRequest& request,
 absl::Status OperatorApi::GetRankHeatmap(
     const v1::GetRankHeatmapRequest& request, v1::RankHeatmap* reply) const {
   RETURN_IF_ERROR(
-      checks::InRange("from_step", request.from_step(), 0, checks::kMaxStep));
-  RETURN_IF_ERROR(
-      checks::InRange("to_step", request.to_step(), 0, checks::kMaxStep));
-  RETURN_IF_ERROR(
       checks::InRange("max_rows", request.max_rows(), 0, kMaxMatrixSide));
   RETURN_IF_ERROR(
       checks::InRange("max_columns", request.max_columns(), 0, kMaxMatrixSide));
   ASSIGN_OR_RETURN(const RunState state, StateOf(request.run()));
   RankMatrixQuery query;
-  query.run = request.run();
-  query.from = {request.from_step()};
-  if (request.to_step() > 0) query.to = {request.to_step()};
+  RETURN_IF_ERROR(ReadStepWindow(request, &query));
   if (request.max_rows() > 0) query.max_rows = request.max_rows();
   if (request.max_columns() > 0) query.max_columns = request.max_columns();
   ASSIGN_OR_RETURN(const RankMatrix matrix, backend_.history->Matrix(query));
@@ -332,18 +327,12 @@ absl::Status OperatorApi::GetRankSeries(const v1::GetRankSeriesRequest& request,
                                         v1::RankSeries* reply) const {
   RETURN_IF_ERROR(CheckRunIsKnown(request.run()));
   RETURN_IF_ERROR(checks::InRange("rank", request.rank(), 0, checks::kMaxRank));
-  RETURN_IF_ERROR(
-      checks::InRange("from_step", request.from_step(), 0, checks::kMaxStep));
-  RETURN_IF_ERROR(
-      checks::InRange("to_step", request.to_step(), 0, checks::kMaxStep));
   RankQuery query;
-  query.run = request.run();
+  RETURN_IF_ERROR(ReadStepWindow(request, &query));
   query.rank = {request.rank()};
   if (request.metric() != v1::METRIC_UNSPECIFIED) {
     query.metric = static_cast<Metric>(request.metric());
   }
-  query.from = {request.from_step()};
-  if (request.to_step() > 0) query.to = {request.to_step()};
   ASSIGN_OR_RETURN(const auto points, backend_.history->RankSeries(query));
   for (const RankPoint& point : points) {
     reply->add_step(point.step.value);
@@ -366,16 +355,10 @@ absl::Status OperatorApi::GetMetricSeries(
   RETURN_IF_ERROR(CheckRunIsKnown(request.run()));
   RETURN_IF_ERROR(checks::Text("name", request.name(), 64));
   RETURN_IF_ERROR(
-      checks::InRange("from_step", request.from_step(), 0, checks::kMaxStep));
-  RETURN_IF_ERROR(
-      checks::InRange("to_step", request.to_step(), 0, checks::kMaxStep));
-  RETURN_IF_ERROR(
       checks::InRange("max_buckets", request.max_buckets(), 0, kMaxBuckets));
   MetricQuery query;
-  query.run = request.run();
+  RETURN_IF_ERROR(ReadStepWindow(request, &query));
   query.name = request.name();
-  query.from = {request.from_step()};
-  if (request.to_step() > 0) query.to = {request.to_step()};
   if (request.max_buckets() > 0) query.max_buckets = request.max_buckets();
   ASSIGN_OR_RETURN(const MetricCurve curve,
                    backend_.history->MetricSeries(query));

@@ -7,6 +7,7 @@
 
 #include "server/rpc/credentials.h"
 #include "server/rpc/operator_api.h"
+#include "server/rpc/wrong_token_limit.h"
 #include "server/web/event_hub.h"
 #include "server/web/http_server.h"
 #include "server/web/journal_feed.h"
@@ -37,6 +38,8 @@ class ApiFrontend final : public HttpFrontend {
   std::size_t MaxBody(const std::string& method,
                       const std::string& path) const override;
   void Handle(const HttpRequest& request, Respond respond) override;
+
+  WrongTokenLimit::Counts WrongTokens() const;  // For metrics.
 
  private:
   class Impl;

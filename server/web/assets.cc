@@ -62,4 +62,27 @@ std::optional<Asset> FindAsset(std::string_view path) {
   return std::nullopt;
 }
 
+HttpResponse AssetResponse(const HttpRequest& request, const Asset& asset) {
+  HttpResponse response;
+  response.content_type = std::string(asset.content_type);
+  response.headers["etag"] = asset.etag;
+  response.headers["vary"] = "Accept-Encoding";
+  // A name with a version never changes; the page itself is asked for anew.
+  response.headers["cache-control"] =
+      request.query.count("v") != 0 ? "public, max-age=31536000, immutable"
+                                    : "no-cache";
+  if (request.Header("if-none-match") == asset.etag) {
+    response.status = 304;
+    return response;
+  }
+  if (!asset.gzip.empty() && request.Header("accept-encoding").find("gzip") !=
+                                 std::string_view::npos) {
+    response.headers["content-encoding"] = "gzip";
+    response.body = std::string(asset.gzip);
+  } else {
+    response.body = std::string(asset.bytes);
+  }
+  return response;
+}
+
 }  // namespace steadyrun

@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "server/web/http_server.h"
+
 namespace steadyrun {
 
 struct Asset {
@@ -15,5 +17,8 @@ struct Asset {
 
 // The files of the dashboard, which are part of the program.
 std::optional<Asset> FindAsset(std::string_view path);
+
+// Compressed if the client takes it; 304 if it has it already.
+HttpResponse AssetResponse(const HttpRequest& request, const Asset& asset);
 
 }  // namespace steadyrun

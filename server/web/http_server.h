@@ -14,6 +14,7 @@ namespace steadyrun {
 
 // What a handler sees of a request. Header names are lower case.
 struct HttpRequest {
+  std::string peer;    // IP address of the client, or of a proxy before it.
   std::string method;  // "GET", "POST", ...
   std::string path;    // Percent-decoded, without the query.
   std::map<std::string, std::string> query;

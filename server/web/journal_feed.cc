@@ -7,7 +7,7 @@
 #include <functional>
 #include <utility>
 
-#include "server/web/json_api.h"
+#include "server/web/responses.h"
 
 namespace steadyrun {
 namespace {

@@ -4,73 +4,11 @@
 
 #include <map>
 
+#include "server/web/responses.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace steadyrun {
 namespace {
-
-struct CodeName {
-  std::string_view name;
-  int http;
-};
-
-// As in the Connect protocol.
-CodeName NameOf(absl::StatusCode code) {
-  switch (code) {
-    case absl::StatusCode::kOk:
-      return {"ok", 200};
-    case absl::StatusCode::kCancelled:
-      return {"canceled", 499};
-    case absl::StatusCode::kUnknown:
-      return {"unknown", 500};
-    case absl::StatusCode::kInvalidArgument:
-      return {"invalid_argument", 400};
-    case absl::StatusCode::kDeadlineExceeded:
-      return {"deadline_exceeded", 504};
-    case absl::StatusCode::kNotFound:
-      return {"not_found", 404};
-    case absl::StatusCode::kAlreadyExists:
-      return {"already_exists", 409};
-    case absl::StatusCode::kPermissionDenied:
-      return {"permission_denied", 403};
-    case absl::StatusCode::kResourceExhausted:
-      return {"resource_exhausted", 429};
-    case absl::StatusCode::kFailedPrecondition:
-      return {"failed_precondition", 400};
-    case absl::StatusCode::kAborted:
-      return {"aborted", 409};
-    case absl::StatusCode::kOutOfRange:
-      return {"out_of_range", 400};
-    case absl::StatusCode::kUnimplemented:
-      return {"unimplemented", 501};
-    case absl::StatusCode::kInternal:
-      return {"internal", 500};
-    case absl::StatusCode::kUnavailable:
-      return {"unavailable", 503};
-    case absl::StatusCode::kDataLoss:
-      return {"data_loss", 500};
-    case absl::StatusCode::kUnauthenticated:
-      return {"unauthenticated", 401};
-    default:
-      return {"unknown", 500};
-  }
-}
-
-std::string JsonString(std::string_view text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      quoted += '\\';
-      quoted += c;
-    } else if (byte < 0x20 || byte == 0x7f || c == '<' || c == '>') {
-      quoted += fmt::format("\\u{:04x}", byte);
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + "\"";
-}
 
 absl::Status Parse(const std::string& body, google::protobuf::Message* out) {
   const auto status = google::protobuf::util::JsonStringToMessage(
@@ -148,40 +86,6 @@ const std::map<std::string_view, Method>& Methods() {
 }
 
 }  // namespace
-
-std::string ToJson(const google::protobuf::Message& message) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  options.always_print_primitive_fields = true;
-  std::string json;
-  const auto status =
-      google::protobuf::util::MessageToJsonString(message, &json, options);
-  if (!status.ok()) return "{}";
-  return json;
-}
-
-HttpResponse ErrorResponse(const absl::Status& status) {
-  const CodeName code = NameOf(status.code());
-  HttpResponse response;
-  response.status = code.http;
-  response.content_type = "application/json";
-  response.body = fmt::format("{{\"code\":\"{}\",\"message\":{}}}\n", code.name,
-                              JsonString(std::string(status.message())));
-  if (code.http == 401) {
-    response.headers["www-authenticate"] = "Bearer";
-  }
-  if (code.http == 503 || code.http == 429) {
-    response.headers["retry-after"] = "1";
-  }
-  return response;
-}
-
-HttpResponse JsonResponse(const google::protobuf::Message& message) {
-  HttpResponse response;
-  response.content_type = "application/json";
-  response.body = ToJson(message) + "\n";
-  return response;
-}
 
 absl::StatusOr<Role> RoleOfMethod(std::string_view method) {
   const auto it = Methods().find(method);

@@ -67,4 +67,16 @@ absl::Status CheckAction(const HttpRequest& request) {
   return absl::OkStatus();
 }
 
+absl::Status CheckMachine(const HttpRequest& request) {
+  if (!request.Header("origin").empty() ||
+      !request.Header("sec-fetch-site").empty()) {
+    return absl::PermissionDeniedError("this is for Alertmanager, no page");
+  }
+  if (!request.Header("content-type").starts_with("application/json")) {
+    return absl::InvalidArgumentError(
+        "Content-Type: expected application/json");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace steadyrun

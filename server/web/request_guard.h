@@ -21,4 +21,8 @@ absl::Status CheckHost(const HttpRequest& request,
 // or this header without asking first, and no such question is answered.
 absl::Status CheckAction(const HttpRequest& request);
 
+// For what other programs post, which send no header of ours: a browser gives
+// itself away by some of its own, and is refused.
+absl::Status CheckMachine(const HttpRequest& request);
+
 }  // namespace steadyrun

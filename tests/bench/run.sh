@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Prints the figures of the README: one section a question. About ten minutes
-# on two quiet cores; compare the figures of one run with each other, not with
-# those of another machine.
-#   tests/bench/run.sh [ingest] [storage] [sdk] [agent] [recovery] [web]   all without
+# on two quiet cores, and some more for `speed`; compare the figures of one run
+# with each other, not with those of another machine. The score of the
+# detectors has a command of its own: tests/bench/score/score.sh.
+#   tests/bench/run.sh [SECTION ...]   all without:
+#     ingest storage heatmap sdk agent recovery web curve speed
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 sections=("$@")
 if ((${#sections[@]} == 0)); then
-  sections=(ingest storage sdk agent recovery web)
+  sections=(ingest storage heatmap sdk agent recovery web curve speed)
 fi
 
 deploy/install-packages.sh build torch web browser
@@ -26,6 +28,7 @@ for section in "${sections[@]}"; do
   case "$section" in
     ingest) "$bin/bench_ingest" "$bin/steadyrun-server" ;;
     storage) "$bin/bench_storage" ;;
+    heatmap) "$bin/bench_heatmap" ;;
     sdk)
       "$python" tests/bench/sdk_step.py
       "$python" tests/bench/sdk_overhead.py
@@ -33,6 +36,8 @@ for section in "${sections[@]}"; do
     agent) "$python" tests/bench/agent_cost.py ;;
     recovery) "$python" tests/bench/recovery_time.py ;;
     web) node tests/bench/web/web_bench.mjs ;;
+    curve) "$bin/bench_curve" ;;
+    speed) "$bin/speed_bench" ;;
     *)
       echo "tests/bench/run.sh: unknown section '$section'" >&2
       exit 2

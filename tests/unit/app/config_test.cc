@@ -125,6 +125,19 @@ TEST_F(ConfigTest, MistakesInNotificationsAreNamed) {
   EXPECT_THAT(error, HasSubstr("teams"));
 }
 
+TEST_F(ConfigTest, AMailAddressThatCouldSayMoreIsRefused) {
+  ServerConfig config;
+  const absl::Status status = ReadConfigFile(
+      "[notify.mail]\nurl = \"smtp://x\"\nfrom = \"a@x>\\r\\nRCPT\"\n"
+      "to = [\"ops@x\", \"b@x, c@x\", \"nobody\", \"ops@x\"]\n",
+      "f", &config);
+  const std::string error(status.message());
+  EXPECT_THAT(error, HasSubstr("f:3:8"));
+  EXPECT_THAT(error, HasSubstr("'b@x, c@x' is no address"));
+  EXPECT_THAT(error, HasSubstr("'nobody' is no address"));
+  EXPECT_THAT(error, HasSubstr("'ops@x' twice"));
+}
+
 TEST_F(ConfigTest, MistakesInTheFileAreNamedWithTheirPlace) {
   const std::string file =
       WriteFile("[server]\ngrpc_adress = \"x\"\n[retention]\ndays = 0\n");

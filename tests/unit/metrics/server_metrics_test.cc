@@ -79,6 +79,9 @@ class ServerMetricsTest : public ::testing::Test {
       {&live_, &clock_, [this] { return traffic_; },
        [] {
          return std::vector<Pager::SinkCounts>{{"webhook", {2, 1, 0}}};
+       },
+       [] {
+         return WrongTokenLimit::Counts{7, 3, 0, 2};
        }}};
 };
 
@@ -102,6 +105,9 @@ TEST_F(ServerMetricsTest, ShowsTheLiveView) {
            "steadyrun_notifications_total{sink=\"page_webhook\",outcome="
            "\"failed\"} "
            "1\n",
+           "steadyrun_http_wrong_tokens_total{outcome=\"unknown\"} 7\n",
+           "steadyrun_http_wrong_tokens_total{outcome=\"refused\"} 3\n",
+           "steadyrun_http_wrong_token_addresses 2\n",
            "steadyrun_engine_queue_depth 5\n",
            "steadyrun_storage_bytes 4096\n",
            "# TYPE steadyrun_bugs_total counter\n",

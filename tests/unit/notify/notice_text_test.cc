@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "server/notify/http_post.h"
+#include "server/notify/mail_text.h"
 
 namespace steadyrun {
 namespace {
@@ -137,13 +138,31 @@ TEST(NoticeTextTest, AMailCannotBeGivenHeadersByWhatARunSays) {
   page.page.text = "bad\r\nBcc: all@example.org";
   group.run = "gpt\r\nBcc: evil@example.org";
   group.notices.push_back(page);
-  const std::string mail =
-      MailText(group, "a@example.org", {"b@example.org", "c@example.org"},
-               kStart, "id@steadyrun", {});
+  const std::string mail = MailText(group, "a@example.org", "b@example.org",
+                                    kStart, "id@steadyrun", {});
   const std::string head = mail.substr(0, mail.find("\r\n\r\n"));
-  EXPECT_THAT(head, HasSubstr("\r\nTo: b@example.org, c@example.org\r\n"));
+  EXPECT_THAT(head, HasSubstr("\r\nTo: b@example.org\r\n"));
   EXPECT_EQ(head.find("\r\nBcc:"), std::string::npos);
   EXPECT_EQ(mail.find('\n') - 1, mail.find('\r'));
+}
+
+TEST(NoticeTextTest, AMailHasShortLinesOfAscii) {
+  NoticeGroup group{"gpt", {}};
+  Notice page{NoticeKind::kPage, {}, {}};
+  page.page.text = "3\u00d7 = " + std::string(900, 'x') + " \n.\nend ";
+  group.notices.push_back(page);
+  const std::string mail = MailText(group, "a@example.org", "b@example.org",
+                                    kStart, "id@steadyrun", {});
+  const std::string body = mail.substr(mail.find("\r\n\r\n") + 4);
+  EXPECT_THAT(body, HasSubstr("3=C3=97 =3D xxx"));
+  EXPECT_THAT(body, HasSubstr("=20\r\n.\r\nend=20\r\n"));
+  std::size_t begin = 0;
+  while (begin < body.size()) {
+    const std::size_t end = body.find("\r\n", begin);
+    ASSERT_NE(end, std::string::npos);
+    EXPECT_LE(end - begin, 76u);
+    begin = end + 2;
+  }
 }
 
 TEST(NoticeTextTest, TheSignatureIsThatOfTheTimeAndTheBody) {

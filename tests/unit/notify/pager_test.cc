@@ -127,7 +127,7 @@ TEST_F(PagerTest, TheWebhookIsTriedAgainUntilItAnswers) {
   }
   EXPECT_EQ(receiver.Bodies().size(), 3u);
   EXPECT_EQ(receiver.Bodies()[0],
-            "{\"text\":\"Steadyrun: gpt: halted: \\\"loss\\\"\\u000a\","
+            "{\"text\":\"Steadyrun: gpt: halted: \\\"loss\\\"\\n\","
             "\"run\":\"gpt\",\"incident\":\"gpt:3\"}");
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/digest.h"
 #include "server/web/json_api.h"
+#include "server/web/responses.h"
 #include "spdlog/fmt/fmt.h"
 #include "tests/fakes/service_fakes.h"
 #include "tests/unit/web/http_client.h"
@@ -297,6 +298,44 @@ TEST_F(ApiFrontendTest, TokensGuardDataAndActionsByRole) {
       200);
   ASSERT_EQ(sink_.All<ActionRequested>().size(), 1u);
   EXPECT_EQ(sink_.All<ActionRequested>()[0].actor, "ada");
+}
+
+TEST_F(ApiFrontendTest, WrongTokensAreSlowedAndTheRightOneWorksAfterTheWait) {
+  Start(*TokenSet::Parse(fmt::format("viewer {}\n", Sha256Hex("v")), "tokens"));
+  const auto get = [this](const std::string& token) {
+    return Get(port_, "/api/v1/runs",
+               "Authorization: Bearer " + token + "\r\n");
+  };
+  const auto log_in = [this](const std::string& token) {
+    return Post(port_, "/api/v1/login", "{\"token\":\"" + token + "\"}");
+  };
+  const std::string set = log_in("v").headers.at("set-cookie");
+  const std::string cookie = "Cookie: " + set.substr(0, set.find(';')) + "\r\n";
+
+  // Both ways in count together.
+  for (int i = 0; i < WrongTokenLimit::kTries / 2; ++i) {
+    EXPECT_EQ(get(fmt::format("w{}", i)).status, 401);
+    EXPECT_EQ(log_in(fmt::format("x{}", i)).status, 401);
+  }
+  for (const auto& refused : {get("v"), log_in("v"), get("w"), log_in("w")}) {
+    EXPECT_EQ(refused.status, 429);
+    EXPECT_EQ(refused.headers.at("retry-after"), "5");
+    EXPECT_THAT(refused.body, HasSubstr("resource_exhausted"));
+    EXPECT_THAT(refused.body, HasSubstr("too many wrong tokens"));
+  }
+  EXPECT_EQ(frontend_->WrongTokens().wrong, 10u);
+  EXPECT_EQ(frontend_->WrongTokens().refused, 4u);
+  EXPECT_EQ(frontend_->WrongTokens().addresses, 1u);
+  // Who is in stays in, and what is open stays open.
+  EXPECT_EQ(Get(port_, "/api/v1/runs", cookie).status, 200);
+  EXPECT_EQ(Get(port_, "/healthz").status, 200);
+  EXPECT_EQ(Get(port_, "/api/v1/runs").status, 401);
+
+  clock_.Advance(std::chrono::milliseconds(4200));
+  EXPECT_EQ(get("v").headers.at("retry-after"), "1");
+  clock_.Advance(std::chrono::milliseconds(800));
+  EXPECT_EQ(get("v").status, 200);
+  EXPECT_EQ(log_in("v").status, 200);
 }
 
 TEST_F(ApiFrontendTest, ReadinessFollowsTheStoreAndTheEngine) {

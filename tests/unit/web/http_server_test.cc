@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cstdlib>
@@ -202,15 +203,83 @@ TEST(HttpServerLimitsTest, ASlowRequestIsCutAlsoWhenBytesKeepComing) {
   const std::string request =
       "GET /a HTTP/1.1\r\nHost: h\r\nX: " + std::string(2000, 'a') + "\r\n\r\n";
   int sent = 0;
-  // A byte every 5 ms would take 10 s; each wait is a read that must end it.
+  // A byte every 5 ms would take 10 s; the wait is for the answer.
+  pollfd answered{loris.fd(), POLLIN, 0};
   while (sent < 2000 && loris.Send(request.substr(sent, 1)) &&
-         !loris.IsClosedWithin(0.005)) {
+         ::poll(&answered, 1, 5) == 0) {
     ++sent;
   }
   EXPECT_LT(sent, 1000);
   EXPECT_TRUE(silent.IsClosedWithin(5));
-  EXPECT_TRUE(half_body.IsClosedWithin(5));
+  for (HttpClient* slow : {&loris, &half_body}) {
+    const auto refused = slow->Read();
+    EXPECT_EQ(refused.status, 408);
+    EXPECT_THAT(refused.body, HasSubstr("had not arrived after 0.4 s"));
+    EXPECT_TRUE(slow->IsClosedWithin(5));
+  }
   EXPECT_EQ(Get(server->Port(), "/a").status, 200);
+}
+
+TEST(HttpServerLimitsTest, TheDeadlineIsOfEachRequestAnew) {
+  EchoFrontend frontend;
+  HttpServerOptions options;
+  options.address = "127.0.0.1:0";
+  options.read_timeout = std::chrono::milliseconds(300);
+  const auto server = *HttpServer::Start(options, &frontend);
+  HttpClient client(server->Port());
+  // Some seconds of requests, each in two parts, over one connection.
+  const MonoTime begin = SystemClock().MonoNow();
+  while (SystemClock().MonoNow() - begin < std::chrono::seconds(1)) {
+    client.Send("GET /a HTTP/1.1\r\n");
+    client.Send("Host: h\r\n\r\n");
+    ASSERT_EQ(client.Read().body, "GET /a 0");
+  }
+}
+
+// Its FIN says only that no more requests come.
+TEST(HttpServerLimitsTest, WhoHasEndedItsSideStillGetsItsAnswers) {
+  EchoFrontend frontend;
+  HttpServerOptions options;
+  options.address = "127.0.0.1:0";
+  const auto server = *HttpServer::Start(options, &frontend);
+  HttpClient client(server->Port());
+  client.Send(
+      "GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+      "GET /b HTTP/1.1\r\nHost: h\r\n\r\n");
+  ::shutdown(client.fd(), SHUT_WR);
+  EXPECT_EQ(client.Read().body, "GET /a 0");
+  EXPECT_EQ(client.Read().body, "GET /b 0");
+  EXPECT_TRUE(client.IsClosedWithin(5));
+}
+
+TEST(HttpServerLimitsTest, ClientsThatVanishInTheMiddleLeaveTheirPlaces) {
+  EchoFrontend frontend;
+  HttpServerOptions options;
+  options.address = "127.0.0.1:0";
+  options.max_connections = 2;
+  const auto server = *HttpServer::Start(options, &frontend);
+  for (const char* part :
+       {"", "GET /a HT", "GET /a HTTP/1.1\r\nHost: h\r\n",
+        "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab",
+        "GET /big HTTP/1.1\r\nHost: h\r\n\r\n"}) {
+    for (const bool with_reset : {false, true}) {
+      for (int i = 0; i < 3; ++i) {
+        HttpClient client(server->Port());
+        client.Send(part);
+        const linger reset{1, 0};
+        if (with_reset) {
+          ::setsockopt(client.fd(), SOL_SOCKET, SO_LINGER, &reset,
+                       sizeof(reset));
+        }
+      }
+      // Before any deadline could have freed them.
+      int status = 503;
+      for (int i = 0; i < 10'000 && status != 200; ++i) {
+        status = Get(server->Port(), "/a").status;
+      }
+      EXPECT_EQ(status, 200) << part << with_reset;
+    }
+  }
 }
 
 TEST(HttpServerLimitsTest, AReaderThatStopsIsCut) {
@@ -266,7 +335,10 @@ TEST(HttpServerLimitsTest, WithAllConnectionsBusyANewcomerGets503) {
     ASSERT_EQ(::recv(busy->fd(), bytes, sizeof(bytes), MSG_WAITALL), 25);
   }
   HttpClient third(server->Port());
-  EXPECT_EQ(third.Read().status, 503);
+  const auto refused = third.Read();
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_THAT(refused.body, HasSubstr("all connections are busy"));
+  EXPECT_EQ(refused.headers.at("retry-after"), "5");
   first.Send("abc");
   EXPECT_EQ(first.Read().status, 200);
 }
