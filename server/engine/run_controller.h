@@ -114,6 +114,7 @@ class RunController {
   void CheckEnd(Now now, Outcome* out);
 
   // run_faults.cc
+  void LookAgainAtHeld();
   void Book(const Verdicts& verdicts, Now now, Outcome* out);
   void BookFinding(const Finding& finding, Now now, Outcome* out);
   void RespondToCondition(const Incident& incident, Now now, Outcome* out);
@@ -138,6 +139,7 @@ class RunController {
   bool IsSettling(Now now) const;
 
   // run_controller.cc
+  std::int64_t AnsweredByOrder() const;
   Advanced Apply(const Trigger& trigger, Now now, Outcome* out);
   void Execute(const Intent& intent, bool is_ordered, Now now, Outcome* out);
   void OnPhaseChanged(RunPhase before, Now now, Outcome* out);

@@ -18,6 +18,9 @@ namespace {
 // Signature of a node that came back with another boot_id: a fact for ever.
 constexpr const char* kRebooted = "rebooted";
 
+// Of an incident whose answer waits for the release of a hold.
+constexpr std::string_view kHeldRemediation = "held";
+
 // Of a start that an agent has refused or could not carry out.
 constexpr std::string_view kRefusedSignature = "start ";
 
@@ -104,6 +107,14 @@ void RunController::Decide(Now now, Outcome* out) {
     if (!MayAct(*open, now)) continue;
     handled_.insert_or_assign(open->number, cause);
     DecideOn(Incident(*open), now, out);
+  }
+}
+
+// A person has ordered something, the release of a hold perhaps: faults that
+// were kept from their answer are decided on once more.
+void RunController::LookAgainAtHeld() {
+  for (const Incident* open : book_.Open()) {
+    if (open->remediation == kHeldRemediation) handled_.erase(open->number);
   }
 }
 

@@ -188,6 +188,13 @@ void RunController::NoteStep(Step step, Now now, Outcome* out) {
       is_dirty_ = true;
     }
   }
+  // It has passed by itself: nothing waits for the release.
+  const Incident* held = book_.Find(state_.held_incident);
+  if (state_.held_incident != 0 &&
+      (held == nullptr || held->state != IncidentState::kOpen)) {
+    state_.held_incident = 0;
+    is_dirty_ = true;
+  }
 }
 
 // --- Ends.

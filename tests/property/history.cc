@@ -391,7 +391,8 @@ std::string History::Run() {
       now_.wall += hours;
       for (auto& [name, node] : nodes_) node.heard += hours;
     }
-    if (IsHeld(state_.phase) && Chance(0.1)) Order(Order::kResume, kNoStep);
+    if (AwaitsPerson(state_.phase) && Chance(0.1))
+      Order(Order::kResume, kNoStep);
     if (IsEnded(state_.phase)) break;
   }
   // Liveness: with all nodes back and no faults, it comes to rest.
@@ -400,10 +401,10 @@ std::string History::Run() {
     for (auto& [name, node] : nodes_) Tell(name);
     Tick();
     if (state_.phase == RunPhase::kRunning && !state_.save_then_stop) break;
-    if (IsHeld(state_.phase) || IsEnded(state_.phase)) break;
+    if (AwaitsPerson(state_.phase) || IsEnded(state_.phase)) break;
   }
   if (violation_.empty() && state_.phase != RunPhase::kRunning &&
-      !IsHeld(state_.phase) && !IsEnded(state_.phase)) {
+      !AwaitsPerson(state_.phase) && !IsEnded(state_.phase)) {
     Violated(fmt::format("the faults ended 200 s ago, and it is still {}",
                          RunPhaseName(state_.phase)));
   }
@@ -455,7 +456,7 @@ void History::CheckTransition(const RunState& before, const Trigger& trigger,
     ++tally_.fences;
     fenced_[passed->node] = before.attempt;
   }
-  if (IsHeld(before.phase) && state_.phase != before.phase &&
+  if (AwaitsPerson(before.phase) && state_.phase != before.phase &&
       !IsOrder(trigger)) {
     Violated(
         fmt::format("left {} without an operator", RunPhaseName(before.phase)));

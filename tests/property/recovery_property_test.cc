@@ -76,6 +76,9 @@ TEST_P(DefectTest, IsCaught) {
       defects.trusts_distrusted = true;
       break;
     case 3:
+      defects.leaves_pause = true;
+      break;
+    case 4:
       defects.ignores_hold = true;
       break;
     default:
@@ -87,7 +90,7 @@ TEST_P(DefectTest, IsCaught) {
   EXPECT_NE(FirstViolation(defects, 500, &what, &sum), 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DefectTest, testing::Range(0, 5));
+INSTANTIATE_TEST_SUITE_P(All, DefectTest, testing::Range(0, 6));
 
 }  // namespace
 }  // namespace steadyrun
