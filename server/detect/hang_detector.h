@@ -82,8 +82,10 @@ class HangDetector {
   // Nothing is judged before `until`: the service itself was late or away.
   void Settle(MonoTime until) { settled_ = until; }
 
-  // At most one finding an attempt, until Cleared().
+  // At most one finding an attempt, until Cleared() or JudgeAfresh().
   std::optional<Finding> Evaluate(const RunProgress& progress, Now now);
+  // What was found is found again, if it still is so.
+  void JudgeAfresh() { fired_at_advance_.reset(); }
   // The attempt advanced again after a finding; said once.
   std::optional<Clearance> Cleared(const RunProgress& progress);
 

@@ -128,6 +128,11 @@ void RunWatch::ObserveCheckpointComplete(AttemptId attempt, Step step,
                     std::back_inserter(pending_.cleared));
 }
 
+void RunWatch::JudgeAfresh() {
+  hang_.JudgeAfresh();
+  silence_.JudgeAfresh();
+}
+
 void RunWatch::Settle(MonoTime now) {
   hang_.Settle(now + options_.silence.settle);
 }

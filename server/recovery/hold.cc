@@ -49,8 +49,9 @@ Advanced Unhold(RunState* state, const OperatorOrdered& ordered, Now now) {
       fmt::format("hold released by {}: {}", ordered.actor, ordered.reason);
   result.intents.push_back(Decided{"unhold", result.reason});
   if (state->held_incident != 0) {
-    result.reason += fmt::format("; incident {}:{} is answered now",
-                                 state->spec.run, state->held_incident);
+    result.reason +=
+        fmt::format("; incident {}:{} is answered if it still stands",
+                    state->spec.run, state->held_incident);
   }
   AccountHeldFault(state, now.wall);
   ForgetHold(state);

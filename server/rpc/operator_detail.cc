@@ -113,7 +113,8 @@ std::string HeldNow(const RunState& state) {
 std::string ReleasedNow(const RunState& state, const std::string& resume) {
   if (state.held_incident != 0) {
     return fmt::format(
-        "incident {}:{} is answered as policy says; a restart would be from {}",
+        "incident {}:{} is answered as policy says, if it still stands; a "
+        "restart would be from {}",
         state.spec.run, state.held_incident, resume);
   }
   if (state.phase == RunPhase::kPlacing) {

@@ -292,6 +292,17 @@ void History::Order(enum Order order, Step step) {
   Do(ordered);
 }
 
+// What still stands is found again at once.
+void History::Release() {
+  const bool has_fault = state_.held_incident != 0;
+  Order(Order::kUnhold, kNoStep);
+  if (!has_fault) return;
+  ++tally_.held_faults;
+  if (IsLive(state_.phase)) {
+    Fail(IncidentKind::kCrash, "n0", state_.attempt_step, "held");
+  }
+}
+
 void History::Disturb() {
   const std::string name = "n" + std::to_string(Pick(kNodes));
   Node& node = nodes_[name];
@@ -336,6 +347,11 @@ void History::Disturb() {
       Reload();
       break;
     case 10:
+      if (Chance(0.3)) {
+        Order(Order::kHold, kNoStep);
+        if (state_.is_held) ++tally_.holds;
+        break;
+      }
       Order(Chance(0.5) ? Order::kPause : Order::kRestart, kNoStep);
       if (state_.save_then_stop) ++tally_.pauses;
       break;
@@ -360,6 +376,7 @@ void History::Heal() {
     node.is_quarantined = false;
     Tell(name);
   }
+  if (state_.is_held) Release();
 }
 
 void History::Tick() {
@@ -391,6 +408,7 @@ std::string History::Run() {
       now_.wall += hours;
       for (auto& [name, node] : nodes_) node.heard += hours;
     }
+    if (state_.is_held && Chance(0.02)) Release();
     if (AwaitsPerson(state_.phase) && Chance(0.1))
       Order(Order::kResume, kNoStep);
     if (IsEnded(state_.phase)) break;
@@ -460,6 +478,16 @@ void History::CheckTransition(const RunState& before, const Trigger& trigger,
       !IsOrder(trigger)) {
     Violated(
         fmt::format("left {} without an operator", RunPhaseName(before.phase)));
+  }
+  const bool stops = IsLive(before.phase) && !before.save_then_stop &&
+                     state_.phase != before.phase && !IsLive(state_.phase) &&
+                     !IsEnded(state_.phase);
+  const bool starts = state_.phase == RunPhase::kStarting &&
+                      before.phase != RunPhase::kStarting;
+  if (before.is_held && (stops || starts) && !IsOrder(trigger)) {
+    Violated(fmt::format("{} -> {} while it is held",
+                         RunPhaseName(before.phase),
+                         RunPhaseName(state_.phase)));
   }
   if (IsEnded(before.phase) && state_.phase != before.phase) {
     Violated("an ended run moved");

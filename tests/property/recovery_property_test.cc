@@ -32,6 +32,8 @@ std::uint64_t FirstViolation(RecoveryDefects defects, std::uint64_t runs,
     sum->fences += history.Count().fences;
     sum->halts += history.Count().halts;
     sum->pauses += history.Count().pauses;
+    sum->holds += history.Count().holds;
+    sum->held_faults += history.Count().held_faults;
     sum->reloads += history.Count().reloads;
     sum->first_steps += history.Count().first_steps;
     sum->completions += history.Count().completions;
@@ -55,6 +57,8 @@ TEST(RecoveryPropertyTest, NoHistoryBreaksASafetyRule) {
     EXPECT_GT(sum.fences, 100);
     EXPECT_GT(sum.halts, 100);
     EXPECT_GT(sum.pauses, 100);
+    EXPECT_GT(sum.holds, 100);
+    EXPECT_GT(sum.held_faults, 100);
     EXPECT_GT(sum.reloads, 100);
     EXPECT_GT(sum.completions, 5);
   }

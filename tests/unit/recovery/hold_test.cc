@@ -115,7 +115,7 @@ TEST(HoldTest, AfterTheReleaseTheFaultIsAnsweredAndItsTimeIsTheHolds) {
 
   const Now release = TestNow(seconds(63));
   const Advanced advanced = machine.Do(Ordered(Order::kUnhold), release);
-  EXPECT_THAT(advanced.reason, HasSubstr("incident gpt:3 is answered now"));
+  EXPECT_THAT(advanced.reason, HasSubstr("incident gpt:3 is answered if it still stands"));
   machine.Do(Crash(TestNow(seconds(1)).wall), release);
 
   EXPECT_EQ(machine.state.phase, RunPhase::kStopping);
