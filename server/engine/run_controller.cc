@@ -65,6 +65,7 @@ RunController::RunController(RunState state, Policy policy, EngineCore core,
     BeginAttempt(now);
   }
   watch_.Settle(now.mono);
+  goodput_.Begin(state_);
 }
 
 void RunController::RestoreIncident(const Incident& incident, Now now) {
@@ -166,10 +167,20 @@ void RunController::OnTick(Now now, Outcome* out) {
   CheckDeadlines(now, out);
   ConsiderSaving(now, out);
   if (may_be_foreign_) CheckForeignAttempt(now, out);
-  // Time passes in phases without steps, too; in kPlacing the machine tells
-  // waiting from back-off.
-  if (state_.phase != RunPhase::kRunning &&
-      state_.phase != RunPhase::kPlacing && !IsEnded(state_.phase)) {
+  AccountTick(now);
+  goodput_.Observe(state_);
+}
+
+// Time passes in phases without steps, too, and while a fault of a held run
+// waits that makes none; in kPlacing the machine tells waiting from back-off.
+void RunController::AccountTick(Now now) {
+  if (state_.phase == RunPhase::kRunning) {
+    const Duration quiet = now.mono - watch_.Progress().LastAdvance();
+    if (state_.held_incident != 0 &&
+        quiet >= watch_.Hang().DeadlineNow(watch_.Progress())) {
+      Account(&state_, TimeCause::kHeld, now.wall);
+    }
+  } else if (state_.phase != RunPhase::kPlacing && !IsEnded(state_.phase)) {
     Account(&state_, CauseOfPhase(state_), now.wall);
   }
 }

@@ -103,6 +103,7 @@ void RunController::TakeClosed(std::vector<ClosedRow> closed, Now now,
     Summarize(&row, &scratch_);
     if (row.attempt == state_.attempt) {
       watch_.ObserveRow(row, now);
+      loss_line_.Add(row);
       if (row.step >= shown_step_ || row.attempt != state_.attempt) {
         shown_step_ = row.step;
         loss_ = row.loss;
