@@ -44,7 +44,7 @@ void RunWatch::ObserveNode(const NodeState& state, Now now) {
     for (const RankState& rank : run.ranks) {
       if (rank.attempt != attempt_.attempt) continue;
       has_ranks = true;
-      hang_.ObservePhase(rank.step, rank.phase);
+      hang_.ObserveRank(rank, now.mono);
       progress_.Observe(rank, now.mono);
       Add(crash_.ObserveState(rank, now));
     }
