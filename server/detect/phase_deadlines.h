@@ -36,9 +36,9 @@
 // Both are far below the floors. Turns before a rank's first completed step are
 // the start's, and teach nothing.
 //
-// Two things win over all this: a value of [detect.hang.phase], and the deadline
-// of whole steps where it is shorter (RL steps of seconds). 32 B a rank. One
-// thread.
+// Two things win over all this: a value of [detect.hang.phase], and the
+// deadline of whole steps where it is shorter (RL steps of seconds). 32 B a
+// rank. One thread.
 
 #include <array>
 #include <cstddef>

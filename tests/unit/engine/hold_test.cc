@@ -144,5 +144,23 @@ TEST(EngineHoldTest, ACheckpointMayBeOrderedAllTheSame) {
   EXPECT_THAT(CommandIds(saved), SizeIs(2));
 }
 
+TEST(EngineHoldTest, TheLedgerShowsHeldTimeBeforeTheRelease) {
+  EngineFixture f;
+  f.StartRun();
+  f.Act(OperatorAction::kHold);
+  f.Tell("a", f.Exit(0, 9));
+  f.Tell("b", f.Exit(1, 9));
+  for (int i = 0; i < 3600; ++i) {
+    f.Pass(seconds(1));
+    for (const std::string node : {"a", "b"}) f.Beat(node);
+    f.Tick();
+  }
+  const RunView run = f.Run();
+  EXPECT_EQ(run.state.phase, RunPhase::kRunning);
+  EXPECT_GT(run.state.time_seconds.at("held"), 3590);
+  EXPECT_LT(run.goodput, 0.01);
+  EXPECT_GT(run.goodput_over, seconds(3590));
+}
+
 }  // namespace
 }  // namespace steadyrun
