@@ -115,7 +115,8 @@ TEST(HoldTest, AfterTheReleaseTheFaultIsAnsweredAndItsTimeIsTheHolds) {
 
   const Now release = TestNow(seconds(63));
   const Advanced advanced = machine.Do(Ordered(Order::kUnhold), release);
-  EXPECT_THAT(advanced.reason, HasSubstr("incident gpt:3 is answered if it still stands"));
+  EXPECT_THAT(advanced.reason,
+              HasSubstr("incident gpt:3 is answered if it still stands"));
   machine.Do(Crash(TestNow(seconds(1)).wall), release);
 
   EXPECT_EQ(machine.state.phase, RunPhase::kStopping);
