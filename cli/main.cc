@@ -199,6 +199,9 @@ class CommandLine {
                 {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}},
             CLI::AsNumberWithUnit::UNIT_REQUIRED));
     AddRunAction("unmute", "notifications of a run again", v1::ACTION_UNMUTE);
+    AddRunAction("hold", "stop and start nothing of a run by itself",
+                 v1::ACTION_HOLD);
+    AddRunAction("unhold", "let automatic recovery go on", v1::ACTION_UNHOLD);
   }
 
   void AddLaunch() {

@@ -72,6 +72,7 @@ void HangDetector::Begin(const WatchedAttempt& attempt, MonoTime now) {
   last_step_ = kNoStep;
   last_step_at_ = now;
   fired_at_advance_.reset();
+  phases_.Begin(attempt.WorldSize());
 }
 
 void HangDetector::ObserveStep(Step step, double seconds, MonoTime now) {
@@ -94,26 +95,42 @@ void HangDetector::ObserveStep(Step step, double seconds, MonoTime now) {
   if (steps_seen_ > kWarmUpSteps) sketch_.Add(seconds);
 }
 
-void HangDetector::ObservePhase(Step step, Phase phase) {
-  if (phase == Phase::kStartup || !options_.phase.contains(phase)) return;
-  unusual_ = std::max(unusual_, step.Next());
+void HangDetector::ObserveRank(const RankState& rank, MonoTime now) {
+  if (rank.life != RankLife::kExited) phases_.Observe(rank, now);
+  if (rank.phase == Phase::kStartup || !options_.phase.contains(rank.phase)) {
+    return;
+  }
+  unusual_ = std::max(unusual_, rank.step.Next());
+}
+
+bool HangDetector::IsWarm() const {
+  return steps_seen_ >= kWarmUpSteps && sketch_.Size() >= kEnoughSteps;
+}
+
+// Of whole steps, once enough are known.
+Duration HangDetector::LearnedOfSteps() const {
+  return std::max(FromSeconds(options_.factor * sketch_.Quantile(0.99)),
+                  FromSeconds(kLongestFactor * sketch_.Quantile(1)));
 }
 
 Duration HangDetector::StepDeadline() const {
-  const bool is_warm =
-      steps_seen_ >= kWarmUpSteps && sketch_.Size() >= kEnoughSteps;
   const Duration learned =
-      is_warm ? std::max(FromSeconds(options_.factor * sketch_.Quantile(0.99)),
-                         FromSeconds(kLongestFactor * sketch_.Quantile(1)))
-              : std::max(options_.warm_up,
-                         FromSeconds(options_.factor * longest_seconds_));
+      IsWarm() ? LearnedOfSteps()
+               : std::max(options_.warm_up,
+                          FromSeconds(options_.factor * longest_seconds_));
   return std::clamp(learned, options_.minimum, options_.maximum);
 }
 
 Duration HangDetector::PhaseDeadline(Phase phase,
                                      Duration step_deadline) const {
   const auto declared = options_.phase.find(phase);
-  return declared == options_.phase.end() ? step_deadline : declared->second;
+  if (declared != options_.phase.end()) return declared->second;
+  const std::optional<Duration> own =
+      phases_.Of(phase, options_.factor, options_.maximum);
+  if (!own.has_value()) return step_deadline;
+  // A part takes no longer than the whole.
+  return IsWarm() ? std::min(*own, std::max(step_deadline, LearnedOfSteps()))
+                  : *own;
 }
 
 Duration HangDetector::DeadlineNow(const RunProgress& progress) const {

@@ -10,6 +10,7 @@
 // Each living rank has a deadline by its phase:
 //   declared long phases    a fixed one (HangOptions::phase); all of the
 //                           attempt's first step counts as startup
+//   phases of an RL step    each its own, learned: see phase_deadlines.h
 //   everything else         clamp(minimum, max(factor x q99, 2 x longest) of
 //                           the last 500 step times, maximum); the first 5
 //                           steps of an attempt are not counted and, like a
@@ -51,6 +52,7 @@
 
 #include "base/clock.h"
 #include "server/detect/options.h"
+#include "server/detect/phase_deadlines.h"
 #include "server/detect/run_progress.h"
 #include "server/detect/step_time_sketch.h"
 #include "server/detect/watched_attempt.h"
@@ -76,14 +78,16 @@ class HangDetector {
   // the ranks; not finite or not positive: the trainer does not say, and the
   // time since the step before is taken.
   void ObserveStep(Step step, double seconds, MonoTime now);
-  // A rank whose last completed step is `step` is in `phase`: the step after
-  // it will be no measure of a plain one if the phase is a declared long one.
-  void ObservePhase(Step step, Phase phase);
+  // A heartbeat's word on a rank of the attempt: the step it is in will be no
+  // measure of a plain one if its phase is a declared long one.
+  void ObserveRank(const RankState& rank, MonoTime now);
   // Nothing is judged before `until`: the service itself was late or away.
   void Settle(MonoTime until) { settled_ = until; }
 
-  // At most one finding an attempt, until Cleared().
+  // At most one finding an attempt, until Cleared() or JudgeAfresh().
   std::optional<Finding> Evaluate(const RunProgress& progress, Now now);
+  // What was found is found again, if it still is so.
+  void JudgeAfresh() { fired_at_advance_.reset(); }
   // The attempt advanced again after a finding; said once.
   std::optional<Clearance> Cleared(const RunProgress& progress);
 
@@ -101,6 +105,8 @@ class HangDetector {
   }
 
  private:
+  bool IsWarm() const;
+  Duration LearnedOfSteps() const;
   Duration StepDeadline() const;
   Duration PhaseDeadline(Phase phase, Duration step_deadline) const;
   Finding Describe(const RunProgress& progress, Duration quiet,
@@ -109,6 +115,7 @@ class HangDetector {
   HangOptions options_;
   WatchedAttempt attempt_;
   StepTimeSketch sketch_;
+  PhaseDeadlines phases_;
   std::int64_t steps_seen_ = 0;  // Of this attempt.
   double longest_seconds_ = 0;   // Of this attempt, warm-up included.
   // Of the last usual steps, a ring. Also of warm-up, but for the first step.

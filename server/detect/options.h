@@ -41,8 +41,9 @@ struct HangOptions {
   Duration busy_maximum{std::chrono::seconds(90)};
   // [detect.hang.phase] <phase> = duration: fixed deadlines of declared
   // phases. A phase that is not listed, or is 0, is part of the step and shares
-  // its deadline. Defaults: startup 10 min, checkpoint 5 min, evaluation 10
-  // min, compile 30 min, shutdown 5 min.
+  // its deadline; in RL each learns its own (phase_deadlines.h). Defaults:
+  // startup 10 min, checkpoint 5 min, evaluation 10 min, compile 30 min,
+  // shutdown 5 min.
   std::map<Phase, Duration> phase = {
       {Phase::kStartup, std::chrono::minutes(10)},
       {Phase::kCheckpoint, std::chrono::minutes(5)},

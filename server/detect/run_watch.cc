@@ -44,7 +44,7 @@ void RunWatch::ObserveNode(const NodeState& state, Now now) {
     for (const RankState& rank : run.ranks) {
       if (rank.attempt != attempt_.attempt) continue;
       has_ranks = true;
-      hang_.ObservePhase(rank.step, rank.phase);
+      hang_.ObserveRank(rank, now.mono);
       progress_.Observe(rank, now.mono);
       Add(crash_.ObserveState(rank, now));
     }
@@ -126,6 +126,11 @@ void RunWatch::ObserveCheckpointComplete(AttemptId attempt, Step step,
   }
   std::ranges::move(checkpoint_.ObserveComplete(attempt, step, now.mono),
                     std::back_inserter(pending_.cleared));
+}
+
+void RunWatch::JudgeAfresh() {
+  hang_.JudgeAfresh();
+  silence_.JudgeAfresh();
 }
 
 void RunWatch::Settle(MonoTime now) {

@@ -69,6 +69,8 @@ class RunWatch {
   // `save_seconds`: of the slowest rank.
   void ObserveCheckpointComplete(AttemptId attempt, Step step,
                                  double save_seconds, Now now);
+  // What was said of silence and standstill is said again if it still holds.
+  void JudgeAfresh();
   // The service was late, or could not store: see NodeHearing::Reset.
   void Settle(MonoTime now);
 

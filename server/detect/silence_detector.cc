@@ -70,6 +70,12 @@ void SilenceDetector::Begin(const WatchedAttempt& attempt) {
   mass_paged_ = false;
 }
 
+void SilenceDetector::JudgeAfresh() {
+  std::erase_if(judged_, [](const auto& judged) {
+    return judged.second.verdict == Verdict::kNodeLost;
+  });
+}
+
 bool SilenceDetector::IsLost(const NodeId& node) const {
   const auto judged = judged_.find(node);
   return judged != judged_.end() &&
@@ -172,6 +178,29 @@ Verdicts SilenceDetector::Evaluate(const NodeHearing& hearing,
   return verdicts;
 }
 
+// Until when some node that is heard has told that its ranks stand still. A
+// witness that has fallen silent itself has seen nothing since: when many nodes
+// are cut off at once, their silences come up one after the other. And only a
+// heartbeat tells where ranks stand; other messages may come before it.
+MonoTime SilenceDetector::Witnessed(const NodeHearing& hearing,
+                                    const RunProgress& progress,
+                                    MonoTime now) const {
+  std::set<NodeId> witnesses;
+  for (const NodeId& node : nodes_) {
+    if (!silent_.contains(node) && !hearing.IsCatchingUp(node, now) &&
+        hearing.Silence(node, now) <= NodeHearing::kGap) {
+      witnesses.insert(node);
+    }
+  }
+  MonoTime witnessed = MonoTime::min();
+  for (std::size_t rank = 0; rank < attempt_.rank_nodes.size(); ++rank) {
+    if (!witnesses.contains(attempt_.rank_nodes[rank])) continue;
+    const RankProgress& told = progress.Ranks()[rank];
+    if (told.is_known) witnessed = std::max(witnessed, told.heard);
+  }
+  return witnessed;
+}
+
 SilenceDetector::Judgement SilenceDetector::Judge(const NodeId& node,
                                                   const NodeHearing& hearing,
                                                   const RunProgress& progress,
@@ -194,15 +223,8 @@ SilenceDetector::Judgement SilenceDetector::Judge(const NodeId& node,
     }
     return {Verdict::kNodeLost, heard, "no other node of the run can tell"};
   }
-  // A witness that has fallen silent itself has seen nothing since: when many
-  // nodes are cut off at once, their silences come up one after the other.
-  MonoTime witnessed = *last;
-  for (const NodeId& other : nodes_) {
-    if (silent_.contains(other) || hearing.IsCatchingUp(other, now)) continue;
-    if (hearing.Silence(other, now) > NodeHearing::kGap) continue;
-    witnessed = std::max(witnessed, hearing.LastHeard(other));
-  }
-  const Duration quiet = witnessed - *last;
+  const Duration quiet =
+      std::max(*last, Witnessed(hearing, progress, now)) - *last;
   const std::string standstill = fmt::format(
       "the ranks on other nodes have not advanced for {}", HumanSeconds(quiet));
   const bool has_stepped = progress.MaxStep() != kNoStep;

@@ -70,6 +70,9 @@ class SilenceDetector {
   Verdicts Evaluate(const NodeHearing& hearing, const RunProgress& progress,
                     const SilenceWitness& witness, Now now);
 
+  // Nodes found lost are found so again, if it still is so.
+  void JudgeAfresh();
+
   // More than mass_share of the run's nodes are silent now: no automatic
   // action of any kind should begin.
   bool IsMassSilence() const { return mass_since_.has_value(); }
@@ -100,6 +103,8 @@ class SilenceDetector {
     std::string why;
   };
 
+  MonoTime Witnessed(const NodeHearing& hearing, const RunProgress& progress,
+                     MonoTime now) const;
   void ClearHeard(const RunProgress& progress, Verdicts* verdicts);
   Judgement Judge(const NodeId& node, const NodeHearing& hearing,
                   const RunProgress& progress, const SilenceWitness& witness,

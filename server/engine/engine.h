@@ -26,7 +26,8 @@ enum class EngineMutation {
   kTrustsDistrusted,       // Resumes from distrusted checkpoints.
   kForgetsFloorOnReload,   // Re-uses an attempt number after a restart.
   kIgnoresMassSilence,     // Acts when most nodes are silent at once.
-  kIgnoresOperatorHold,    // Restarts a paused or halted run by itself.
+  kLeavesPause,            // Restarts a paused or halted run by itself.
+  kIgnoresHold,            // Stops and starts a held run by itself.
   kAppliesDuplicates,      // Applies reports below the cursor again.
   kAcceptsStaleAttempt,    // Takes steps and shards of older attempts.
 };

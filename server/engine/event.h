@@ -46,6 +46,8 @@ enum class OperatorAction {
   kRelease,
   kMute,    // No notifications of the run for `duration`.
   kUnmute,  // Again at once.
+  kHold,    // Nothing is stopped or started by itself until kUnhold.
+  kUnhold,
 };
 std::string_view OperatorActionName(OperatorAction action);
 

@@ -50,6 +50,10 @@ Order OrderOf(OperatorAction action) {
       return Order::kRestart;
     case OperatorAction::kRollback:
       return Order::kRollback;
+    case OperatorAction::kHold:
+      return Order::kHold;
+    case OperatorAction::kUnhold:
+      return Order::kUnhold;
     case OperatorAction::kStop:
     case OperatorAction::kCheckpoint:
     case OperatorAction::kQuarantine:
@@ -104,6 +108,10 @@ std::string_view OperatorActionName(OperatorAction action) {
       return "mute";
     case OperatorAction::kUnmute:
       return "unmute";
+    case OperatorAction::kHold:
+      return "hold";
+    case OperatorAction::kUnhold:
+      return "unhold";
   }
   return "unknown";
 }

@@ -30,7 +30,8 @@ RecoveryDefects DefectsOf(EngineMutation mutation, bool is_restored) {
   defects.counts_silence_as_proof =
       mutation == EngineMutation::kNoFenceOnLostNode;
   defects.trusts_distrusted = mutation == EngineMutation::kTrustsDistrusted;
-  defects.ignores_hold = mutation == EngineMutation::kIgnoresOperatorHold;
+  defects.leaves_pause = mutation == EngineMutation::kLeavesPause;
+  defects.ignores_hold = mutation == EngineMutation::kIgnoresHold;
   defects.reuses_attempt =
       mutation == EngineMutation::kForgetsFloorOnReload && is_restored;
   return defects;
@@ -64,6 +65,7 @@ RunController::RunController(RunState state, Policy policy, EngineCore core,
     BeginAttempt(now);
   }
   watch_.Settle(now.mono);
+  goodput_.Begin(state_);
 }
 
 void RunController::RestoreIncident(const Incident& incident, Now now) {
@@ -165,10 +167,20 @@ void RunController::OnTick(Now now, Outcome* out) {
   CheckDeadlines(now, out);
   ConsiderSaving(now, out);
   if (may_be_foreign_) CheckForeignAttempt(now, out);
-  // Time passes in phases without steps, too; in kPlacing the machine tells
-  // waiting from back-off.
-  if (state_.phase != RunPhase::kRunning &&
-      state_.phase != RunPhase::kPlacing && !IsEnded(state_.phase)) {
+  AccountTick(now);
+  goodput_.Observe(state_);
+}
+
+// Time passes in phases without steps, too, and while a fault of a held run
+// waits that makes none; in kPlacing the machine tells waiting from back-off.
+void RunController::AccountTick(Now now) {
+  if (state_.phase == RunPhase::kRunning) {
+    const Duration quiet = now.mono - watch_.Progress().LastAdvance();
+    if (state_.held_incident != 0 &&
+        quiet >= watch_.Hang().DeadlineNow(watch_.Progress())) {
+      Account(&state_, TimeCause::kHeld, now.wall);
+    }
+  } else if (state_.phase != RunPhase::kPlacing && !IsEnded(state_.phase)) {
     Account(&state_, CauseOfPhase(state_), now.wall);
   }
 }
@@ -179,21 +191,31 @@ Advanced RunController::OnOrder(OperatorOrdered order, Now now, Outcome* out) {
   order.newest_step = NewestStep();
   order.step_seconds = watch_.Hang().MedianStepSeconds();
   const std::uint64_t save_seq = state_.save_seq;
-  // What the order answers, for the record; an older incident has its own.
-  const std::int64_t incident = std::exchange(state_.open_incident, 0);
-  for (const Incident* open : book_.Open()) {
-    if (EndsAttempt(*open) && open->attempt == state_.attempt) {
-      state_.open_incident = open->number;
-      break;
-    }
-  }
+  const std::int64_t incident = state_.open_incident;
+  const bool moves_the_run =
+      order.order != Order::kHold && order.order != Order::kUnhold;
+  if (moves_the_run) state_.open_incident = AnsweredByOrder();
   Advanced advanced = Apply(order, now, out);
-  if (!advanced.status.ok()) state_.open_incident = incident;
+  if (advanced.status.ok()) {
+    LookAgainAtHeld();
+  } else {
+    state_.open_incident = incident;
+  }
   if (state_.save_seq != save_seq) {
     saved_.clear();
     save_passed_.reset();
   }
   return advanced;
+}
+
+// What an order answers, for the record; an older incident has its own.
+std::int64_t RunController::AnsweredByOrder() const {
+  for (const Incident* open : book_.Open()) {
+    if (EndsAttempt(*open) && open->attempt == state_.attempt) {
+      return open->number;
+    }
+  }
+  return 0;
 }
 
 absl::StatusOr<Step> RunController::OnCheckpointOrdered(
@@ -288,10 +310,13 @@ void RunController::Execute(const Intent& intent, bool is_ordered, Now now,
         } else if constexpr (std::is_same_v<T, DistrustFrom>) {
           ledger_.DistrustFrom(i.step, i.reason);
         } else if constexpr (std::is_same_v<T, PageOperator>) {
-          out->effects.push_back(
-              Page{state_.spec.run, state_.open_incident, i.text});
+          out->effects.push_back(Page{
+              state_.spec.run,
+              i.incident != 0 ? i.incident : state_.open_incident, i.text});
         } else if constexpr (std::is_same_v<T, Decided>) {
-          NoteDecision(i.action, i.reason, state_.open_incident, now, out);
+          NoteDecision(i.action, i.reason,
+                       i.incident != 0 ? i.incident : state_.open_incident, now,
+                       out);
           // An operator's own orders are entered where they are taken.
           if (!is_ordered) NoteAudit(i.action, i.reason, now, out);
           book_.AddTimelineToRecovering(i.action + ": " + i.reason, now);
@@ -400,7 +425,7 @@ void RunController::Conclude(Now now, Outcome* out) {
         state_.phase == RunPhase::kVerifying ||
         state_.phase == RunPhase::kStopping ||
         (state_.phase == RunPhase::kRunning && state_.save_then_stop) ||
-        defects_.ignores_hold;
+        defects_.leaves_pause;
     if (is_moving && MayReconsider()) Apply(Reconsider{}, now, out);
     if (state_.phase == before) break;
   }

@@ -21,7 +21,9 @@
 #include "server/detect/run_watch.h"
 #include "server/engine/cluster_source.h"
 #include "server/engine/effect.h"
+#include "server/engine/goodput_window.h"
 #include "server/engine/ledger.h"
+#include "server/engine/loss_line.h"
 #include "server/engine/step_join.h"
 #include "server/engine/view.h"
 #include "server/incident/incident_book.h"
@@ -114,6 +116,7 @@ class RunController {
   void CheckEnd(Now now, Outcome* out);
 
   // run_faults.cc
+  void LookAgainAtHeld();
   void Book(const Verdicts& verdicts, Now now, Outcome* out);
   void BookFinding(const Finding& finding, Now now, Outcome* out);
   void RespondToCondition(const Incident& incident, Now now, Outcome* out);
@@ -138,10 +141,12 @@ class RunController {
   bool IsSettling(Now now) const;
 
   // run_controller.cc
+  std::int64_t AnsweredByOrder() const;
   Advanced Apply(const Trigger& trigger, Now now, Outcome* out);
   void Execute(const Intent& intent, bool is_ordered, Now now, Outcome* out);
   void OnPhaseChanged(RunPhase before, Now now, Outcome* out);
   void BeginAttempt(Now now);
+  void AccountTick(Now now);
   void ConsiderSaving(Now now, Outcome* out);
   void Flush(Now now, Outcome* out);
   void PageOnce(const std::string& text, Outcome* out);
@@ -198,6 +203,8 @@ class RunController {
   std::optional<MonoTime> save_passed_;  // All ranks are past save_step.
   Now paged_phase_;                      // phase_since of the last page.
 
+  GoodputWindow goodput_;
+  LossLine loss_line_;
   // Of the newest row, for people.
   Step shown_step_ = kNoStep;
   double loss_ = 0;

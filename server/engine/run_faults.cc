@@ -18,8 +18,25 @@ namespace {
 // Signature of a node that came back with another boot_id: a fact for ever.
 constexpr const char* kRebooted = "rebooted";
 
+// Of an incident whose answer waits for the release of a hold.
+constexpr std::string_view kHeldRemediation = "held";
+
 // Of a start that an agent has refused or could not carry out.
 constexpr std::string_view kRefusedSignature = "start ";
+
+// Told from what was not heard or did not move: no fact for ever.
+bool MayPass(const Incident& incident) {
+  switch (incident.kind) {
+    case IncidentKind::kHang:
+      return true;
+    case IncidentKind::kNodeLost:
+      return incident.signature != kRebooted;
+    case IncidentKind::kStartFailed:
+      return !incident.signature.starts_with(kRefusedSignature);
+    default:
+      return false;
+  }
+}
 
 }  // namespace
 
@@ -105,6 +122,21 @@ void RunController::Decide(Now now, Outcome* out) {
     handled_.insert_or_assign(open->number, cause);
     DecideOn(Incident(*open), now, out);
   }
+}
+
+// A person has ordered something, the release of a hold perhaps: faults that
+// were kept from their answer are decided on once more. What was a judgement
+// may have passed since: it counts if its detector finds it again.
+void RunController::LookAgainAtHeld() {
+  bool is_any_judged = false;
+  for (const Incident* open : book_.Open()) {
+    if (open->remediation != kHeldRemediation) continue;
+    handled_.erase(open->number);
+    if (!MayPass(*open)) continue;
+    unconfirmed_.insert(open->number);
+    is_any_judged = true;
+  }
+  if (is_any_judged) watch_.JudgeAfresh();
 }
 
 // What acting would come to, as exactly as is known.
@@ -203,11 +235,9 @@ bool RunController::MayAct(const Incident& incident, Now now) const {
 // What was true when it was found may not be true any more: a node that has
 // just been heard again may know better, and gets a moment to say so.
 bool RunController::MayHavePassed(const Incident& incident, Now now) const {
-  if (incident.kind != IncidentKind::kHang &&
-      incident.kind != IncidentKind::kNodeLost) {
+  if (!MayPass(incident) || incident.kind == IncidentKind::kStartFailed) {
     return false;
   }
-  if (incident.signature == kRebooted) return false;
   const NodeHearing& hearing = core_.sessions->Hearing();
   return std::any_of(state_.placement.begin(), state_.placement.end(),
                      [&](const NodeAssignment& assignment) {

@@ -103,6 +103,7 @@ void RunController::TakeClosed(std::vector<ClosedRow> closed, Now now,
     Summarize(&row, &scratch_);
     if (row.attempt == state_.attempt) {
       watch_.ObserveRow(row, now);
+      loss_line_.Add(row);
       if (row.step >= shown_step_ || row.attempt != state_.attempt) {
         shown_step_ = row.step;
         loss_ = row.loss;
@@ -187,6 +188,13 @@ void RunController::NoteStep(Step step, Now now, Outcome* out) {
       state_.open_incident = 0;
       is_dirty_ = true;
     }
+  }
+  // It has passed by itself: nothing waits for the release.
+  const Incident* held = book_.Find(state_.held_incident);
+  if (state_.held_incident != 0 &&
+      (held == nullptr || held->state != IncidentState::kOpen)) {
+    state_.held_incident = 0;
+    is_dirty_ = true;
   }
 }
 

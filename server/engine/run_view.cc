@@ -38,6 +38,11 @@ RunView RunController::View(Now now) const {
   if (choice.checkpoint != nullptr) {
     view.checkpoint_step = choice.checkpoint->step;
   }
+  view.loss_line = loss_line_.Points();
+  const GoodputWindow::Share share = goodput_.Of(state_);
+  view.goodput = share.goodput;
+  view.goodput_over = share.over;
+  view.policy_mode = DescribeMode(policy_);
   view.restarts_left = RestartsLeft(policy_, state_.restarts, now.mono);
 
   VerdictInput input{state_,

@@ -28,8 +28,9 @@ struct RunView {
   // Share of the newest `goodput_over` that was productive; 0 s: unknown.
   double goodput = 0;
   Duration goodput_over{};
-  std::string policy_mode;  // observe, advise, act
-  std::string verdict;      // What is going on, computed from the incidents.
+  // observe, advise or act; of a mixed policy: see DescribeMode().
+  std::string policy_mode;
+  std::string verdict;  // What is going on, computed from the incidents.
   std::string why;
   std::string next;
 };

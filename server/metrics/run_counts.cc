@@ -169,6 +169,9 @@ void RunCounts::WriteRecovery(const Shown& runs, FamilyList* list) {
                                 "Launches of the run's processes.");
   auto budget = list->Gauge("steadyrun_run_restart_budget_remaining",
                             "Automatic restarts that policy still allows now.");
+  auto held = list->Gauge("steadyrun_run_held",
+                          "1 while an operator's hold keeps the service from "
+                          "stopping and starting the run by itself.");
   auto usable = list->Gauge("steadyrun_run_checkpoint_step",
                             "Step a restart would resume from; -1 none.");
   auto step = list->Gauge("steadyrun_run_last_checkpoint_step",
@@ -179,6 +182,7 @@ void RunCounts::WriteRecovery(const Shown& runs, FamilyList* list) {
     const MetricLabels labels = {{"run", run->state.spec.run}};
     attempts.Add(static_cast<double>(run->state.attempts), labels);
     budget.Add(run->restarts_left, labels);
+    held.Add(run->state.is_held ? 1 : 0, labels);
     usable.Add(static_cast<double>(run->checkpoint_step.value), labels);
     if (counts->checkpoint_step == kNoStep) continue;
     step.Add(static_cast<double>(counts->checkpoint_step.value), labels);

@@ -189,6 +189,8 @@ std::string_view TimeCauseName(TimeCause cause) {
       return "waiting_for_nodes";
     case TimeCause::kHalted:
       return "halted";
+    case TimeCause::kHeld:
+      return "held";
     case TimeCause::kOther:
       return "other";
   }

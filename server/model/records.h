@@ -72,6 +72,7 @@ enum class TimeCause {
   kPaused,      // By an operator.
   kWaitingForNodes,
   kHalted,
+  kHeld,  // A fault or a start waited for an operator's hold to be released.
   kOther,
 };
 std::string_view TimeCauseName(TimeCause cause);

@@ -102,7 +102,10 @@ struct RunState {
   double learning_rate_factor = 1;  // Times what the trainer was told to use.
   // An operator has held the run: nothing is stopped or started by itself.
   bool is_held = false;
-  std::string hold_reason;  // Who and why.
+  std::string hold_reason;  // "held by NAME: REASON".
+  // Newest fault of the present attempt whose answer waits for the release of
+  // the hold; 0 none.
+  std::int64_t held_incident = 0;
 
   Step max_step = kNoStep;      // Highest step completed by all ranks, ever.
   Step attempt_step = kNoStep;  // Of the current attempt.

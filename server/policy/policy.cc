@@ -1,6 +1,7 @@
 #include "server/policy/policy.h"
 
 #include <algorithm>
+#include <string>
 
 namespace steadyrun {
 
@@ -85,6 +86,29 @@ Policy DefaultPolicy() {
 Policy ObserveOnly(Policy policy) {
   for (KindPolicy& kind : policy.kinds) kind.mode = Mode::kObserve;
   return policy;
+}
+
+std::string DescribeMode(const Policy& policy) {
+  constexpr IncidentKind kEnding[] = {IncidentKind::kCrash, IncidentKind::kHang,
+                                      IncidentKind::kNodeLost};
+  std::string text;
+  for (const Mode mode : {Mode::kAct, Mode::kAdvise, Mode::kObserve}) {
+    std::string kinds;
+    bool is_all = true;
+    for (const IncidentKind kind : kEnding) {
+      if (policy.For(kind).mode != mode) {
+        is_all = false;
+        continue;
+      }
+      kinds +=
+          (kinds.empty() ? "" : ", ") + std::string(IncidentKindName(kind));
+    }
+    if (is_all) return std::string(ModeName(mode));
+    if (kinds.empty()) continue;
+    text +=
+        (text.empty() ? "" : "; ") + std::string(ModeName(mode)) + ": " + kinds;
+  }
+  return text;
 }
 
 Remedy RungOf(const KindPolicy& kind, std::int32_t failures) {

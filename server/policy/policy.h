@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -154,6 +155,11 @@ struct Policy {
 Policy DefaultPolicy();
 // The same with every kind on observe: for a run that is only watched.
 Policy ObserveOnly(Policy policy);
+
+// How far the policy goes for the failures that end most runs, for people: one
+// word if it is the same for crashes, hangs and lost nodes, else such as
+// "act: crash; advise: hang, node_lost".
+std::string DescribeMode(const Policy& policy);
 
 // The rung for the n-th failure in a row without progress, n from 0.
 Remedy RungOf(const KindPolicy& kind, std::int32_t failures);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "server/recovery/hold.h"
 #include "server/recovery/machine_steps.h"
 #include "server/recovery/phase_change.h"
 #include "server/recovery/restart_guard.h"
@@ -68,9 +69,33 @@ void ApplyRemedy(RunState* state, const FailureFound& found, Remedy remedy,
 }
 
 void AccountFailure(RunState* state, const FailureFound& found, Now now) {
+  AccountHeldFault(state, now.wall);
   if (state->phase == RunPhase::kRunning) {
     AccountFault(state, found.onset, now.wall);
   }
+}
+
+// What `found` would be answered with but for the hold, tried on a copy.
+std::string WouldBe(RunState copy, const FailureFound& found,
+                    const RecoveryContext& context, Now now) {
+  copy.is_held = false;
+  const Advanced tried = RespondToFailure(&copy, found, context, now);
+  std::string action;
+  for (const Intent& intent : tried.intents) {
+    if (const auto* decided = std::get_if<Decided>(&intent)) {
+      action = decided->action;
+    }
+  }
+  if (copy.after_stop != AfterStop::kRestart) return action;
+  if (found.plan.has_value()) {
+    return DescribePlan(*found.plan, copy, context.checkpoints);
+  }
+  const CheckpointChoice choice = SelectCheckpoint(
+      context.checkpoints, copy.rollback_below, copy.rollback_to);
+  return choice.checkpoint == nullptr
+             ? action + " from the beginning"
+             : fmt::format("{} from the checkpoint of step {}", action,
+                           choice.checkpoint->step.value);
 }
 
 Advanced Halt(RunState* state, const FailureFound& found,
@@ -177,6 +202,11 @@ Advanced RespondToFailure(RunState* state, const FailureFound& found,
   const GuardVerdict verdict =
       JudgeRestart(*state, found.failure, context.policy, now.mono);
   const Remedy remedy = Chosen(verdict);
+  if (IsHeldBack(*state, context) && StopsTheAttempt(remedy)) {
+    const std::string would = WouldBe(*state, found, context, now);
+    AccountFailure(state, found, now);
+    return KeepFault(state, found, would);
+  }
   if (remedy == Remedy::kHalt) {
     return Halt(state, found, verdict.allowance.reason, now);
   }
@@ -186,8 +216,8 @@ Advanced RespondToFailure(RunState* state, const FailureFound& found,
   if (!StopsTheAttempt(remedy)) {
     Advanced result;
     result.reason = verdict.allowance.reason;
-    result.intents.push_back(
-        Decided{std::string(RemedyName(remedy)), verdict.allowance.reason});
+    result.intents.push_back(Decided{std::string(RemedyName(remedy)),
+                                     verdict.allowance.reason, found.incident});
     return result;
   }
   return Restart(state, found, verdict, is_again, now);

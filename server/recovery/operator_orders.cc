@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "server/recovery/hold.h"
 #include "server/recovery/machine_steps.h"
 #include "server/recovery/phase_change.h"
 #include "server/recovery/restart_guard.h"
@@ -19,6 +20,11 @@ Advanced Refuse(std::string why) {
   return result;
 }
 
+bool MeansAStart(Order order) {
+  return order == Order::kResume || order == Order::kRestart ||
+         order == Order::kRollback;
+}
+
 std::string WhoAndWhy(const OperatorOrdered& ordered) {
   return fmt::format("by {}: {}", ordered.actor, ordered.reason);
 }
@@ -29,6 +35,7 @@ Advanced StopThen(RunState* state, AfterStop after, std::string action,
   Advanced result;
   result.has_changed = true;
   result.reason = reason;
+  AccountHeldFault(state, now.wall);
   // What was done of the step that is cut off is lost.
   if (state->phase == RunPhase::kRunning) {
     Account(state, TimeCause::kRework, now.wall);
@@ -82,7 +89,7 @@ Advanced Pause(RunState* state, const OperatorOrdered& ordered,
 }
 
 Advanced Resume(RunState* state, const OperatorOrdered& ordered, Now now) {
-  if (!IsHeld(state->phase)) {
+  if (!AwaitsPerson(state->phase)) {
     return Refuse(
         fmt::format("only a paused or halted run can be resumed; it "
                     "is {}",
@@ -130,7 +137,16 @@ Advanced ObeyOperator(RunState* state, const OperatorOrdered& ordered,
       state->after_stop == AfterStop::kEnd && ordered.order != Order::kStop) {
     return Refuse("it is being stopped for good");
   }
+  if (state->is_held && MeansAStart(ordered.order)) {
+    return Refuse(fmt::format(
+        "it is {}; `steadyrun unhold {}` releases it, then order it again",
+        state->hold_reason, state->spec.run));
+  }
   switch (ordered.order) {
+    case Order::kHold:
+      return Hold(state, ordered, now);
+    case Order::kUnhold:
+      return Unhold(state, ordered, now);
     case Order::kPause:
       return Pause(state, ordered, context, now);
     case Order::kResume:

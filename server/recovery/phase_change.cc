@@ -45,6 +45,7 @@ void EnterStopping(RunState* state, AfterStop after, std::string reason,
                    Now now) {
   EnterPhase(state, RunPhase::kStopping, std::move(reason), now);
   state->after_stop = after;
+  state->held_incident = 0;
   for (NodeAssignment& assignment : state->placement) {
     assignment.proof = StopProof::kNone;
   }

@@ -19,8 +19,8 @@ void EnterPhase(RunState* state, RunPhase phase, std::string reason, Now now);
 void EnterStopping(RunState* state, AfterStop after, std::string reason,
                    Now now);
 
-// Held by an operator or for one: nothing automatic may start the run.
-inline bool IsHeld(RunPhase phase) {
+// Stopped by a person or for one: nothing automatic may start the run.
+inline bool AwaitsPerson(RunPhase phase) {
   return phase == RunPhase::kPaused || phase == RunPhase::kHalted;
 }
 // An attempt may have live processes that are meant to live.

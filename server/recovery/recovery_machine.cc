@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "server/recovery/hold.h"
 #include "server/recovery/machine_steps.h"
 #include "server/recovery/phase_change.h"
 #include "server/recovery/placement.h"
@@ -102,6 +103,7 @@ Advanced FinishStopping(RunState* state, const RecoveryContext& context,
       break;
     case AfterStop::kEnd:
       EnterPhase(state, RunPhase::kStopped, why, now);
+      ForgetHold(state);
       state->ended = now.wall;
       break;
   }
@@ -164,6 +166,7 @@ Advanced WaitForNodes(RunState* state, const std::string& missing, Now now) {
 Advanced ReconsiderPlacing(RunState* state, const RecoveryContext& context,
                            Now now) {
   Advanced result;
+  if (IsHeldBack(*state, context)) return WaitForRelease(state, now);
   if (state->phase_deadline != MonoTime::max() &&
       now.mono < state->phase_deadline) {
     Account(state, CauseOfPhase(*state), now.wall);
@@ -255,6 +258,7 @@ Advanced BeginStarting(RunState* state, const RecoveryContext& context,
 
 Advanced ReconsiderVerifying(RunState* state, const RecoveryContext& context,
                              Now now) {
+  if (IsHeldBack(*state, context)) return GoBackToWait(state, now);
   Advanced result;
   bool is_ready = true;
   for (const NodeAssignment& assignment : state->placement) {
@@ -327,6 +331,7 @@ Advanced OnAllFinished(RunState* state, Now now) {
   if (!IsLive(state->phase)) return result;
   EnterPhase(state, RunPhase::kCompleted, "all ranks finished", now);
   ClearSave(state);
+  ForgetHold(state);
   state->ended = now.wall;
   result.has_changed = true;
   result.reason = state->phase_reason;
@@ -338,7 +343,7 @@ Advanced OnForeignAttempt(RunState* state, const ForeignAttemptFound& found,
                           Now now) {
   Advanced result;
   if (found.attempt <= state->attempt) return result;
-  if (IsHeld(state->phase) || IsEnded(state->phase)) return result;
+  if (AwaitsPerson(state->phase) || IsEnded(state->phase)) return result;
   result.has_changed = true;
   result.reason = fmt::format(
       "attempt {} runs on all its nodes, newer than the {} on record: the "
@@ -356,6 +361,7 @@ Advanced OnForeignAttempt(RunState* state, const ForeignAttemptFound& found,
   state->placement = found.placement;
   state->guard_from = found.attempt;
   state->after_stop = AfterStop::kRestart;
+  state->held_incident = 0;
   ClearSave(state);
   result.intents.push_back(Decided{"take_over", result.reason});
   result.intents.push_back(
@@ -379,7 +385,7 @@ Advanced ReconsiderOnce(RunState* state, const RecoveryContext& context,
       return {};
     case RunPhase::kPaused:
     case RunPhase::kHalted:
-      if (context.defects.ignores_hold) {  // Mutation.
+      if (context.defects.leaves_pause) {  // Mutation.
         Advanced result;
         EnterStopping(state, AfterStop::kRestart, "mutation", now);
         result.has_changed = true;
@@ -404,8 +410,8 @@ Advanced ReconsiderAll(RunState* state, const RecoveryContext& context,
     Append(&result, ReconsiderOnce(state, context, now));
     if (state->phase == before) break;
     // Checks of the former placement say nothing about the next: the caller
-    // forgets them first. And a hold is seen before anything leaves it.
-    if (before == RunPhase::kVerifying || IsHeld(state->phase)) break;
+    // forgets them first. And a pause is seen before anything leaves it.
+    if (before == RunPhase::kVerifying || AwaitsPerson(state->phase)) break;
   }
   return result;
 }

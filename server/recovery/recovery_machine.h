@@ -20,6 +20,7 @@
 //   kRunning with save_then_stop   a pause waits for its save
 //   kPlacing before phase_deadline back-off
 //   kStopping by after_stop        what follows
+//   any phase with is_held         an operator's hold, see hold.h
 //
 // docs/state-machines.md has the table of edges.
 
@@ -73,7 +74,15 @@ struct PauseSaveEnded {
   std::string how;
 };
 
-enum class Order { kPause, kResume, kRestart, kRollback, kStop };
+enum class Order {
+  kPause,
+  kResume,
+  kRestart,
+  kRollback,
+  kStop,
+  kHold,
+  kUnhold
+};
 struct OperatorOrdered {
   Order order = Order::kRestart;
   std::string actor;
@@ -107,11 +116,13 @@ struct DistrustFrom {  // All of the run's checkpoints at or after `step`.
 };
 struct PageOperator {
   std::string text;
+  std::int64_t incident = 0;  // 0: the one being recovered.
 };
 // For the decision table, the audit trail and the incident's timeline.
 struct Decided {
   std::string action;  // "restart", "halt", "start", ...
   std::string reason;
+  std::int64_t incident = 0;  // 0: the one being recovered.
 };
 struct StepsLost {  // By the present incident; the resume step is known now.
   std::int64_t steps = 0;
@@ -129,6 +140,7 @@ struct RecoveryDefects {
   bool starts_before_all_stopped = false;
   bool counts_silence_as_proof = false;
   bool trusts_distrusted = false;
+  bool leaves_pause = false;
   bool ignores_hold = false;
   bool reuses_attempt = false;
 };

@@ -36,6 +36,49 @@ std::string ResumeText(Step step) {
                          : fmt::format("from step {}", step.value);
 }
 
+// Nothing goes on without a person, or would go on after a fault.
+std::string HeldVerdict(const VerdictInput& input, const Incident* worst) {
+  const RunState& state = input.state;
+  if (state.held_incident != 0 && worst != nullptr) {
+    return fmt::format("Held, with a fault that waits: {} ({}).",
+                       IncidentKindName(worst->kind), DescribeCulprit(*worst));
+  }
+  if (state.phase == RunPhase::kPlacing) return "Held: nothing is started.";
+  return "";
+}
+
+std::string HeldNext(const VerdictInput& input) {
+  const RunState& state = input.state;
+  const std::string resume = ResumeText(input.checkpoint_step);
+  switch (state.phase) {
+    case RunPhase::kPlacing:
+    case RunPhase::kVerifying:
+      return fmt::format("`steadyrun unhold {}` goes on {}.", state.spec.run,
+                         resume);
+    case RunPhase::kStarting:
+    case RunPhase::kRunning:
+      if (state.save_then_stop) return "";
+      if (state.held_incident != 0) {
+        return fmt::format(
+            "`steadyrun unhold {}` answers it; a restart would be {}.",
+            state.spec.run, resume);
+      }
+      return fmt::format(
+          "A fault would page and wait for `steadyrun unhold {}`.",
+          state.spec.run);
+    case RunPhase::kPaused:
+    case RunPhase::kHalted:
+      return fmt::format(
+          "`steadyrun unhold {0}`, then `steadyrun resume {0}` goes on {1}.",
+          state.spec.run, resume);
+    case RunPhase::kStopping:
+    case RunPhase::kCompleted:
+    case RunPhase::kStopped:
+      return "";  // As without a hold.
+  }
+  return "";
+}
+
 std::string RunningVerdict(const VerdictInput& input, const Incident* worst) {
   const RunState& state = input.state;
   if (input.is_mass_silence) {
@@ -140,13 +183,23 @@ std::string Next(const VerdictInput& input) {
 RunVerdict DescribeRun(const VerdictInput& input) {
   const Incident* worst = Worst(input.open);
   RunVerdict verdict;
-  verdict.verdict = Verdict(input, worst);
+  const RunState& state = input.state;
+  if (state.is_held) verdict.verdict = HeldVerdict(input, worst);
+  if (verdict.verdict.empty()) verdict.verdict = Verdict(input, worst);
   verdict.why = worst != nullptr ? worst->reason : input.state.phase_reason;
   // Where the run stands still, what it stands still for comes first.
-  if (IsHeld(input.state.phase) || input.state.phase == RunPhase::kPlacing) {
-    verdict.why = input.state.phase_reason;
+  if (AwaitsPerson(state.phase) || state.phase == RunPhase::kPlacing) {
+    verdict.why = state.phase_reason;
   }
-  verdict.next = Next(input);
+  if (state.is_held) {
+    // Also beside the fault: who may have to be asked.
+    const bool is_said = verdict.why == state.hold_reason;
+    verdict.why = is_said || worst == nullptr
+                      ? state.hold_reason
+                      : fmt::format("{} ({})", verdict.why, state.hold_reason);
+    verdict.next = HeldNext(input);
+  }
+  if (verdict.next.empty()) verdict.next = Next(input);
   return verdict;
 }
 

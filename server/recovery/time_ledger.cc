@@ -33,6 +33,12 @@ void AccountFault(RunState* state, WallTime onset, WallTime until) {
   Account(state, TimeCause::kDetection, until);
 }
 
+void AccountHeldFault(RunState* state, WallTime until) {
+  if (state->held_incident == 0) return;
+  Account(state, TimeCause::kHeld, until);
+  state->held_incident = 0;
+}
+
 void ChargeCheckpoint(RunState* state, Step step, double seconds) {
   const TimeCause source = step > state->max_step_at_start
                                ? TimeCause::kProductive
@@ -49,8 +55,11 @@ void ChargeCheckpoint(RunState* state, Step step, double seconds) {
 TimeCause CauseOfPhase(const RunState& state) {
   switch (state.phase) {
     case RunPhase::kPlacing:
+      if (state.is_held) return TimeCause::kHeld;
+      [[fallthrough]];
     case RunPhase::kVerifying:
     case RunPhase::kStarting:
+      if (state.held_incident != 0) return TimeCause::kHeld;
       return IsFirstAttempt(state) ? TimeCause::kStartup
                                    : TimeCause::kRestarting;
     case RunPhase::kStopping:

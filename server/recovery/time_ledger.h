@@ -22,6 +22,10 @@ void AccountStep(RunState* state, Step step, WallTime until);
 // lost (rework), and from `onset` on the run stood undetected.
 void AccountFault(RunState* state, WallTime onset, WallTime until);
 
+// A fault that waits for the release of a hold is answered now: the time since
+// it was found, or since a step was made, went to the hold.
+void AccountHeldFault(RunState* state, WallTime until);
+
 // `seconds` of time accounted to steps were spent blocked in saving.
 void ChargeCheckpoint(RunState* state, Step step, double seconds);
 

@@ -125,10 +125,14 @@ absl::StatusOr<OperatorAction> ReadOperatorAction(v1::Action action) {
       return OperatorAction::kMute;
     case v1::ACTION_UNMUTE:
       return OperatorAction::kUnmute;
+    case v1::ACTION_HOLD:
+      return OperatorAction::kHold;
+    case v1::ACTION_UNHOLD:
+      return OperatorAction::kUnhold;
     default:
       return Bad("action", fmt::format("{}", static_cast<int>(action)),
                  "checkpoint, pause, resume, restart, rollback, stop, "
-                 "quarantine, release, mute or unmute");
+                 "quarantine, release, mute, unmute, hold or unhold");
   }
 }
 

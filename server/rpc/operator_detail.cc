@@ -53,6 +53,10 @@ Order OrderOf(OperatorAction action) {
       return Order::kRollback;
     case OperatorAction::kStop:
       return Order::kStop;
+    case OperatorAction::kHold:
+      return Order::kHold;
+    case OperatorAction::kUnhold:
+      return Order::kUnhold;
     default:
       return Order::kRestart;
   }
@@ -85,8 +89,44 @@ std::string ResumeText(Step step) {
                          : fmt::format("the checkpoint of step {}", step.value);
 }
 
+// What a held run does, in the phase it is in.
+std::string HeldNow(const RunState& state) {
+  switch (state.phase) {
+    case RunPhase::kRunning:
+      return "it trains on; a fault will page and wait";
+    case RunPhase::kStarting:
+      return "its start goes on; a fault will page and wait";
+    case RunPhase::kStopping:
+      return "its stop goes on to the proof on every node, then it waits";
+    case RunPhase::kPlacing:
+    case RunPhase::kVerifying:
+      return "it is stopped, and waits";
+    case RunPhase::kPaused:
+    case RunPhase::kHalted:
+    case RunPhase::kCompleted:
+    case RunPhase::kStopped:
+      return fmt::format("it is {}, and stays so", RunPhaseName(state.phase));
+  }
+  return "";
+}
+
+// What the release of a hold lets happen at once.
+std::string ReleasedNow(const RunState& state, const std::string& resume) {
+  if (state.held_incident != 0) {
+    return fmt::format(
+        "incident {}:{} is answered as policy says, if it still stands; a "
+        "restart would be from {}",
+        state.spec.run, state.held_incident, resume);
+  }
+  if (state.phase == RunPhase::kPlacing) {
+    return fmt::format("it starts again from {} when its nodes are usable",
+                       resume);
+  }
+  return "nothing waits for it";
+}
+
 std::string EffectOf(OperatorAction action, const v1::ActionPlan& plan,
-                     std::int64_t stopped) {
+                     const RunState& state, std::int64_t stopped) {
   const std::string resume = ResumeText(Step{plan.resume_step()});
   switch (action) {
     case OperatorAction::kCheckpoint:
@@ -117,6 +157,14 @@ std::string EffectOf(OperatorAction action, const v1::ActionPlan& plan,
              "are kept and shown.";
     case OperatorAction::kUnmute:
       return "What is open is sent again.";
+    case OperatorAction::kHold:
+      return fmt::format(
+          "Nothing is stopped or started by itself until the hold is released; "
+          "now: {}.",
+          HeldNow(state));
+    case OperatorAction::kUnhold:
+      return fmt::format("Automatic recovery goes on; now: {}.",
+                         ReleasedNow(state, resume));
   }
   return "";
 }
@@ -158,7 +206,7 @@ absl::Status OperatorApi::PlanAction(const v1::ActionRequest& request,
                         action.action == OperatorAction::kUnmute;
   if (action.run.empty() || is_quiet) {  // Nothing that runs is touched.
     reply->set_possible(true);
-    reply->set_effect(EffectOf(action.action, *reply, 0));
+    reply->set_effect(EffectOf(action.action, *reply, {}, 0));
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(const RunState state, StateOf(action.run));
@@ -189,9 +237,13 @@ absl::Status OperatorApi::PlanAction(const v1::ActionRequest& request,
         std::string(CheckpointStateName(choice.checkpoint->state)));
   }
   reply->set_resume_step(resume.value);
-  const bool saves_first = action.action == OperatorAction::kCheckpoint ||
-                           action.action == OperatorAction::kPause;
-  if (!saves_first) {
+  const bool answers_a_fault =
+      action.action == OperatorAction::kUnhold && state.held_incident != 0;
+  const bool loses_nothing = action.action == OperatorAction::kCheckpoint ||
+                             action.action == OperatorAction::kPause ||
+                             action.action == OperatorAction::kHold ||
+                             action.action == OperatorAction::kUnhold;
+  if (!loses_nothing || answers_a_fault) {
     const Step reached =
         state.attempt_step == kNoStep ? state.max_step : state.attempt_step;
     reply->set_steps_lost(
@@ -201,9 +253,13 @@ absl::Status OperatorApi::PlanAction(const v1::ActionRequest& request,
   for (const RunView& live : backend_.live->View()->runs) {
     if (live.state.spec.run == action.run) alive = live.ranks_alive;
   }
-  if (action.action == OperatorAction::kCheckpoint) alive = 0;
+  const bool stops_nothing = action.action == OperatorAction::kCheckpoint ||
+                             action.action == OperatorAction::kHold ||
+                             action.action == OperatorAction::kUnhold;
+  if (stops_nothing && !answers_a_fault) alive = 0;
   reply->set_ranks_stopped(alive);
-  if (is_rollback || action.action == OperatorAction::kRestart ||
+  if (is_rollback || answers_a_fault ||
+      action.action == OperatorAction::kRestart ||
       action.action == OperatorAction::kResume) {
     IncidentFilter filter;
     filter.run = action.run;
@@ -215,7 +271,7 @@ absl::Status OperatorApi::PlanAction(const v1::ActionRequest& request,
   reply->set_destroys_work(is_rollback ||
                            action.action == OperatorAction::kRestart ||
                            action.action == OperatorAction::kStop);
-  reply->set_effect(EffectOf(action.action, *reply, alive));
+  reply->set_effect(EffectOf(action.action, *reply, state, alive));
   return absl::OkStatus();
 }
 

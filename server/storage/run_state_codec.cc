@@ -157,6 +157,7 @@ void EncodePlain(const RunState& state, v1::StoredRunState* out) {
   out->set_learning_rate_factor(state.learning_rate_factor);
   out->set_is_held(state.is_held);
   out->set_hold_reason(state.hold_reason);
+  out->set_held_incident(state.held_incident);
   out->set_max_step(state.max_step.value);
   out->set_attempt_step(state.attempt_step.value);
   out->set_max_step_at_start(state.max_step_at_start.value);
@@ -195,6 +196,7 @@ void DecodePlain(const v1::StoredRunState& in, RunState* state) {
   state->learning_rate_factor = in.learning_rate_factor();
   state->is_held = in.is_held();
   state->hold_reason = in.hold_reason();
+  state->held_incident = in.held_incident();
   state->max_step = Step{in.max_step()};
   state->attempt_step = Step{in.attempt_step()};
   state->max_step_at_start = Step{in.max_step_at_start()};

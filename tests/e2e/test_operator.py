@@ -101,6 +101,47 @@ class OperatorTest(ReportTest):
             scenario.wait_phase("completed")
             self.check_undisturbed(scenario, scenario.report())
 
+    def test_a_held_run_waits_for_its_release(self):
+        with Scenario(spares=0, steps=160) as scenario:
+            scenario.launch()
+            scenario.wait_step(45)
+            self.order(scenario, "hold", RUN, "--request-id", "hold-1")
+            scenario.kill_rank(1)
+            scenario.wait_for(
+                "a fault that waits",
+                lambda: any(
+                    incident["remediation"] == "held"
+                    for incident in self.open_incidents(scenario)
+                ),
+            )
+            # Nor does the next life of the service answer it.
+            scenario.cluster.server.kill(down_seconds=0)
+            scenario.wait_for(
+                "the server again, which has seen the fault",
+                lambda: "waits" in scenario.view().get("verdict", ""),
+            )
+            self.assertEqual(scenario.clock.attempt, 1)
+            self.assertTrue(scenario.view()["is_held"])
+            done = scenario.act("restart", RUN)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("unhold", done.stderr + done.stdout)
+
+            self.order(scenario, "unhold", RUN)
+            scenario.wait_phase("completed")
+            report = scenario.report()
+            self.check_completed(scenario, report)
+            self.assertEqual(report["attempts"], 2)
+            self.assertGreater(report["lost_seconds"]["held"], 0)
+            self.check_audit(scenario, "hold", 1)
+            self.check_audit(scenario, "unhold", 1)
+
+    def open_incidents(self, scenario):
+        found = scenario.client.query("incidents", RUN) or {}
+        return [
+            incident for incident in found.get("incidents", ())
+            if incident["state"] == "open"
+        ]
+
     def test_stop_ends_the_run_for_good(self):
         with Scenario(spares=0, steps=2000) as scenario:
             scenario.launch()

@@ -292,6 +292,17 @@ void History::Order(enum Order order, Step step) {
   Do(ordered);
 }
 
+// What still stands is found again at once.
+void History::Release() {
+  const bool has_fault = state_.held_incident != 0;
+  Order(Order::kUnhold, kNoStep);
+  if (!has_fault) return;
+  ++tally_.held_faults;
+  if (IsLive(state_.phase)) {
+    Fail(IncidentKind::kCrash, "n0", state_.attempt_step, "held");
+  }
+}
+
 void History::Disturb() {
   const std::string name = "n" + std::to_string(Pick(kNodes));
   Node& node = nodes_[name];
@@ -336,6 +347,11 @@ void History::Disturb() {
       Reload();
       break;
     case 10:
+      if (Chance(0.3)) {
+        Order(Order::kHold, kNoStep);
+        if (state_.is_held) ++tally_.holds;
+        break;
+      }
       Order(Chance(0.5) ? Order::kPause : Order::kRestart, kNoStep);
       if (state_.save_then_stop) ++tally_.pauses;
       break;
@@ -360,6 +376,7 @@ void History::Heal() {
     node.is_quarantined = false;
     Tell(name);
   }
+  if (state_.is_held) Release();
 }
 
 void History::Tick() {
@@ -391,7 +408,9 @@ std::string History::Run() {
       now_.wall += hours;
       for (auto& [name, node] : nodes_) node.heard += hours;
     }
-    if (IsHeld(state_.phase) && Chance(0.1)) Order(Order::kResume, kNoStep);
+    if (state_.is_held && Chance(0.02)) Release();
+    if (AwaitsPerson(state_.phase) && Chance(0.1))
+      Order(Order::kResume, kNoStep);
     if (IsEnded(state_.phase)) break;
   }
   // Liveness: with all nodes back and no faults, it comes to rest.
@@ -400,10 +419,10 @@ std::string History::Run() {
     for (auto& [name, node] : nodes_) Tell(name);
     Tick();
     if (state_.phase == RunPhase::kRunning && !state_.save_then_stop) break;
-    if (IsHeld(state_.phase) || IsEnded(state_.phase)) break;
+    if (AwaitsPerson(state_.phase) || IsEnded(state_.phase)) break;
   }
   if (violation_.empty() && state_.phase != RunPhase::kRunning &&
-      !IsHeld(state_.phase) && !IsEnded(state_.phase)) {
+      !AwaitsPerson(state_.phase) && !IsEnded(state_.phase)) {
     Violated(fmt::format("the faults ended 200 s ago, and it is still {}",
                          RunPhaseName(state_.phase)));
   }
@@ -455,10 +474,20 @@ void History::CheckTransition(const RunState& before, const Trigger& trigger,
     ++tally_.fences;
     fenced_[passed->node] = before.attempt;
   }
-  if (IsHeld(before.phase) && state_.phase != before.phase &&
+  if (AwaitsPerson(before.phase) && state_.phase != before.phase &&
       !IsOrder(trigger)) {
     Violated(
         fmt::format("left {} without an operator", RunPhaseName(before.phase)));
+  }
+  const bool stops = IsLive(before.phase) && !before.save_then_stop &&
+                     state_.phase != before.phase && !IsLive(state_.phase) &&
+                     !IsEnded(state_.phase);
+  const bool starts = state_.phase == RunPhase::kStarting &&
+                      before.phase != RunPhase::kStarting;
+  if (before.is_held && (stops || starts) && !IsOrder(trigger)) {
+    Violated(fmt::format("{} -> {} while it is held",
+                         RunPhaseName(before.phase),
+                         RunPhaseName(state_.phase)));
   }
   if (IsEnded(before.phase) && state_.phase != before.phase) {
     Violated("an ended run moved");

@@ -35,6 +35,8 @@ class History {
     int fences = 0;
     int halts = 0;
     int pauses = 0;
+    int holds = 0;
+    int held_faults = 0;
     int reloads = 0;
     int first_steps = 0;
     int completions = 0;
@@ -66,6 +68,7 @@ class History {
   void Fail(IncidentKind kind, const std::string& node, Step step,
             const std::string& signature);
   void Order(enum Order order, Step step);
+  void Release();
   void Reload();
 
   // --- The machine.

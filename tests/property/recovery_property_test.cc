@@ -32,6 +32,8 @@ std::uint64_t FirstViolation(RecoveryDefects defects, std::uint64_t runs,
     sum->fences += history.Count().fences;
     sum->halts += history.Count().halts;
     sum->pauses += history.Count().pauses;
+    sum->holds += history.Count().holds;
+    sum->held_faults += history.Count().held_faults;
     sum->reloads += history.Count().reloads;
     sum->first_steps += history.Count().first_steps;
     sum->completions += history.Count().completions;
@@ -55,6 +57,8 @@ TEST(RecoveryPropertyTest, NoHistoryBreaksASafetyRule) {
     EXPECT_GT(sum.fences, 100);
     EXPECT_GT(sum.halts, 100);
     EXPECT_GT(sum.pauses, 100);
+    EXPECT_GT(sum.holds, 100);
+    EXPECT_GT(sum.held_faults, 100);
     EXPECT_GT(sum.reloads, 100);
     EXPECT_GT(sum.completions, 5);
   }
@@ -76,6 +80,9 @@ TEST_P(DefectTest, IsCaught) {
       defects.trusts_distrusted = true;
       break;
     case 3:
+      defects.leaves_pause = true;
+      break;
+    case 4:
       defects.ignores_hold = true;
       break;
     default:
@@ -87,7 +94,7 @@ TEST_P(DefectTest, IsCaught) {
   EXPECT_NE(FirstViolation(defects, 500, &what, &sum), 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DefectTest, testing::Range(0, 5));
+INSTANTIATE_TEST_SUITE_P(All, DefectTest, testing::Range(0, 6));
 
 }  // namespace
 }  // namespace steadyrun

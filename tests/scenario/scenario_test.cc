@@ -209,7 +209,8 @@ class Script {
          {OperatorAction::kCheckpoint, OperatorAction::kPause,
           OperatorAction::kResume, OperatorAction::kRestart,
           OperatorAction::kRollback, OperatorAction::kStop,
-          OperatorAction::kQuarantine, OperatorAction::kRelease}) {
+          OperatorAction::kQuarantine, OperatorAction::kRelease,
+          OperatorAction::kHold, OperatorAction::kUnhold}) {
       if (line.Word(0) != OperatorActionName(action)) continue;
       std::string reason;
       for (std::size_t i = 1; i < line.Words().size(); ++i) {

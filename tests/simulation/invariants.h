@@ -58,8 +58,10 @@ namespace steadyrun::sim {
 //        end committed, or covered by a gap
 //   S17  only legal edges of RunPhase                     OnEngineStep
 //   S19  a session that has ended has no effect           OnEngineStep
-//   S20  after pause, halt or stop by a person nothing    OnEngineStep
-//        starts before a person says so
+//   S20  after pause, halt or stop by a person nothing    OnEngineStep,
+//        starts before a person says so; while a run is   OnServerEffect
+//        held no Start and no Stop leaves that was not
+//        ordered before, or by a person since
 // Not here: S18 (schema: tests of storage), the parts of S3 and S10 that are
 // about two live services on copies of one database beyond what an agent can
 // see (one database is locked by one process: tests of storage).
@@ -143,7 +145,9 @@ class Invariants final : public Watcher {
   void CheckCommittedRow(const StepRow& row);
   void CheckCommittedCheckpoint(const Checkpoint& checkpoint);
   void CheckProof(const RunState& state, const NodeAssignment& assignment);
+  void ObserveHold(const RunState& before, const RunState& after);
   void CheckCommand(const Command& command, int node);
+  void CheckHeldCommand(const Command& command);
   std::string WhyNotDue(const Command& command, int node,
                         const RunState& run) const;
   void CheckAck(const AckReports& ack, int node);
@@ -178,6 +182,13 @@ class Invariants final : public Watcher {
   // (run, node) -> attempts up to this one may live on behind the fence.
   std::map<RunNode, AttemptId> fenced_;
   std::map<RunNode, AttemptId> stop_sent_;  // Highest floor ever ordered.
+  // Committed as held: which attempt is meant to live, if any; whether a
+  // person has ordered its stop.
+  struct Held {
+    AttemptId live;
+    bool may_stop = false;
+  };
+  std::map<RunId, Held> held_;
   std::set<std::tuple<RunId, AttemptId, Rank>> spawned_;
   std::map<RunId, std::deque<Duration>> restarts_;  // Committed.
   std::set<std::pair<RunId, AttemptId>> pending_restarts_;

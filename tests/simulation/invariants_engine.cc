@@ -182,8 +182,11 @@ void Invariants::ObserveChanges(const Outcome& outcome) {
 
 void Invariants::CheckRunChange(const Event& event, const Outcome& outcome,
                                 const RunState& before, const RunState& after) {
-  const bool is_ordered = std::holds_alternative<ActionRequested>(event) ||
-                          std::holds_alternative<LaunchRequested>(event);
+  // What follows from the release of a hold is the machine's own doing.
+  const auto* action = std::get_if<ActionRequested>(&event);
+  const bool is_ordered =
+      (action != nullptr && action->action != OperatorAction::kUnhold) ||
+      std::holds_alternative<LaunchRequested>(event);
   if (!IsLegalPath(before.phase, after.phase, 4)) {
     Violate("S17",
             fmt::format("{} -> {} is no edge", RunPhaseName(before.phase),

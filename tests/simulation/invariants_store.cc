@@ -75,6 +75,13 @@ void Invariants::OnCommit(const std::vector<Change>& changes) {
     if (const auto* run = std::get_if<RunState>(&change)) {
       const RunState* before = store_->FindRun(run->spec.run);
       if (before != nullptr) CheckCommittedRun(*before, *run);
+      if (before != nullptr) ObserveHold(*before, *run);
+    } else if (const auto* audit = std::get_if<AuditEntry>(&change)) {
+      const bool is_stop = audit->action == "pause" || audit->action == "stop";
+      if (is_stop && audit->outcome == "accepted" &&
+          held_.contains(audit->run)) {
+        held_[audit->run].may_stop = true;
+      }
     } else if (const auto* row = std::get_if<StepRow>(&change)) {
       CheckCommittedRow(*row);
     } else if (const auto* checkpoint = std::get_if<Checkpoint>(&change)) {
@@ -231,7 +238,38 @@ void Invariants::OnServerEffect(const Effect& effect, int node) {
   }
 }
 
+void Invariants::ObserveHold(const RunState& before, const RunState& after) {
+  if (!after.is_held) {
+    held_.erase(after.spec.run);
+    return;
+  }
+  const auto [held, is_new] = held_.try_emplace(after.spec.run);
+  if (is_new) held->second.may_stop = after.save_then_stop;
+  // Taken over from a newer store: nothing is started by it.
+  const bool is_taken_over =
+      after.phase == RunPhase::kRunning && after.attempt != before.attempt;
+  if ((is_new && IsLivePhase(after.phase)) || is_taken_over) {
+    held->second.live = after.attempt;
+  }
+}
+
+void Invariants::CheckHeldCommand(const Command& command) {
+  const auto found = held_.find(command.run);
+  if (found == held_.end()) return;
+  const Held& held = found->second;
+  const bool is_start = std::holds_alternative<StartCommand>(command.body);
+  if (is_start && command.attempt != held.live) {
+    Violate("S20", command.command_id + " leaves while the run is held");
+  }
+  const bool is_stop = std::holds_alternative<StopCommand>(command.body);
+  if (is_stop && held.live.value > 0 && !held.may_stop &&
+      command.attempt > held.live) {
+    Violate("S20", command.command_id + " leaves while the run is held");
+  }
+}
+
 void Invariants::CheckCommand(const Command& command, int node) {
+  CheckHeldCommand(command);
   std::deque<Duration>& sent = commands_sent_[node];
   sent.push_back(context_.now());
   while (context_.now() - sent.front() > seconds(1)) sent.pop_front();

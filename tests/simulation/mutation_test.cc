@@ -58,7 +58,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mutant{"TrustsDistrusted", EngineMutation::kTrustsDistrusted},
         Mutant{"ForgetsFloorOnReload", EngineMutation::kForgetsFloorOnReload},
         Mutant{"IgnoresMassSilence", EngineMutation::kIgnoresMassSilence},
-        Mutant{"IgnoresOperatorHold", EngineMutation::kIgnoresOperatorHold},
+        Mutant{"LeavesPause", EngineMutation::kLeavesPause},
+        Mutant{"IgnoresHold", EngineMutation::kIgnoresHold},
         Mutant{"AppliesDuplicates", EngineMutation::kAppliesDuplicates},
         Mutant{"AcceptsStaleAttempt", EngineMutation::kAcceptsStaleAttempt}),
     NameOf);

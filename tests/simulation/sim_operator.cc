@@ -48,16 +48,21 @@ void SimOperator::Order(const RunId& run, OperatorAction action,
 
 void SimOperator::Act(const RunId& run, int nodes) {
   const std::int64_t dice = context_.random.Int(0, 99);
-  if (dice < 45) {
+  if (dice < 40) {
     Order(run, OperatorAction::kCheckpoint);
-  } else if (dice < 60) {
+  } else if (dice < 53) {
     Order(run, OperatorAction::kPause);
     const Duration length = context_.random.Time(seconds(5), seconds(60));
     context_.queue.After(length,
                          [this, run] { Order(run, OperatorAction::kResume); });
-  } else if (dice < 72) {
+  } else if (dice < 66) {
+    Order(run, OperatorAction::kHold);
+    const Duration length = context_.random.Time(seconds(5), seconds(120));
+    context_.queue.After(length,
+                         [this, run] { Order(run, OperatorAction::kUnhold); });
+  } else if (dice < 76) {
     Order(run, OperatorAction::kRestart);
-  } else if (dice < 84) {
+  } else if (dice < 86) {
     Order(run, OperatorAction::kRollback, "", AnyCheckpointOf(run));
   } else if (dice < 99) {
     const NodeId node =

@@ -177,13 +177,23 @@ void Simulation::CheckLiveness() {
   }
 }
 
-// People come back to work: what they had paused goes on, and what is halted,
-// for a reason they were told, is tried again now that nothing is wrong.
+// People come back to work: what they had held or paused goes on, and what is
+// halted, for a reason they were told, is tried again now that nothing is
+// wrong.
 void Simulation::WakeHeldRuns() {
   if (!people_->IsIdle()) return;
   for (const RunSpec& spec : specs_) {
     const RunState* run = server_->store().FindRun(spec.run);
     if (run == nullptr) continue;
+    if (run->is_held) {
+      if (run->held_incident != 0 &&
+          !invariants_->last_page().contains(spec.run)) {
+        invariants_->Violate("LIVENESS",
+                             spec.run + ": a fault waits and nobody was told");
+      }
+      people_->Order(spec.run, OperatorAction::kUnhold);
+      continue;
+    }
     const bool is_halted = run->phase == RunPhase::kHalted;
     if (!is_halted && run->phase != RunPhase::kPaused) continue;
     if (is_halted && (run->phase_reason.empty() ||

@@ -4,6 +4,7 @@
 #include <grpcpp/support/byte_buffer.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <thread>
 
@@ -377,6 +378,57 @@ TEST_F(OperatorTest, HealthAndReflectionAreThere) {
               std::string("\x3a\x00", 2));
   EXPECT_THAT(services, HasSubstr("steadyrun.v1.AgentService"));
   EXPECT_THAT(services, HasSubstr("steadyrun.v1.OperatorService"));
+}
+
+TEST_F(OperatorTest, ThePlanOfAHoldSaysWhatGoesOnAndWhatWaits) {
+  const auto plan_of = [&](v1::Action action) {
+    grpc::ClientContext context;
+    v1::ActionPlan plan;
+    EXPECT_TRUE(stub_->PlanAction(&context, Action(action), &plan).ok());
+    return plan;
+  };
+  const auto show = [&](const std::function<void(RunView*)>& change) {
+    EngineView view = *live_.View();
+    change(&view.runs[0]);
+    live_.Set(view);
+  };
+  show([](RunView* run) {
+    run->ranks_alive = 4;
+    run->state.attempt_step = run->state.max_step = {40};
+  });
+  const v1::ActionPlan hold = plan_of(v1::ACTION_HOLD);
+  EXPECT_TRUE(hold.possible());
+  EXPECT_EQ(hold.effect(),
+            "Nothing is stopped or started by itself until the hold is "
+            "released; now: it trains on; a fault will page and wait.");
+  EXPECT_EQ(hold.ranks_stopped(), 0);
+  EXPECT_EQ(hold.steps_lost(), 0);
+  EXPECT_FALSE(hold.destroys_work());
+  const v1::ActionPlan early = plan_of(v1::ACTION_UNHOLD);
+  EXPECT_FALSE(early.possible());
+  EXPECT_EQ(early.why_not(), "it is not held");
+
+  show([](RunView* run) {
+    run->state.is_held = true;
+    run->state.hold_reason = "held by ada: the switch";
+    run->state.held_incident = 2;
+  });
+  const v1::ActionPlan unhold = plan_of(v1::ACTION_UNHOLD);
+  EXPECT_TRUE(unhold.possible());
+  EXPECT_THAT(unhold.effect(), HasSubstr("incident gpt:2 is answered"));
+  EXPECT_THAT(unhold.effect(), HasSubstr("from the beginning"));
+  EXPECT_EQ(unhold.ranks_stopped(), 4);
+  EXPECT_EQ(unhold.steps_lost(), 41);
+  const v1::ActionPlan restart = plan_of(v1::ACTION_RESTART);
+  EXPECT_FALSE(restart.possible());
+  EXPECT_THAT(restart.why_not(), HasSubstr("`steadyrun unhold gpt`"));
+
+  show([](RunView* run) {
+    run->state.phase = RunPhase::kPlacing;
+    run->state.held_incident = 0;
+  });
+  EXPECT_THAT(plan_of(v1::ACTION_UNHOLD).effect(),
+              HasSubstr("it starts again from the beginning when"));
 }
 
 }  // namespace

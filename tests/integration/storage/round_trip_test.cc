@@ -21,8 +21,8 @@ RunState FullRun(Now now) {
   auto& [spec, phase, phase_reason, phase_since, phase_deadline, after_stop,
          attempt, placement, master_address, master_port, resume_step,
          resume_attempt, rollback_below, rollback_to, skips,
-         learning_rate_factor, is_held, hold_reason, max_step, attempt_step,
-         max_step_at_start, save_seq, save_step, save_then_stop,
+         learning_rate_factor, is_held, hold_reason, held_incident, max_step,
+         attempt_step, max_step_at_start, save_seq, save_step, save_then_stop,
          save_request_id, save_margin_doublings, restarts,
          restarts_without_progress, guard_from, avoid_node, open_incident,
          incidents, created, ended, attempts, first_attempt, finished,
@@ -60,6 +60,7 @@ RunState FullRun(Now now) {
   learning_rate_factor = 0.9;
   is_held = true;
   hold_reason = "held by alice: the switch is being replaced";
+  held_incident = 3;
   max_step = Step{512};
   attempt_step = Step{505};
   max_step_at_start = Step{480};

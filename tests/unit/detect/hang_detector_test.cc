@@ -244,8 +244,11 @@ TEST(HangDetectorTest, AStepThatHeldALongPhaseIsNoMeasureOfAStep) {
   rank.life = RankLife::kAlive;
   rank.phase = Phase::kStep;
   for (int step = 0; step < 300; ++step) {
-    if (step % 50 == 49)
-      detector.ObservePhase(Step{step - 1}, Phase::kCheckpoint);
+    if (step % 50 == 49) {
+      rank.phase = Phase::kCheckpoint;
+      detector.ObserveRank(rank, at);
+      rank.phase = Phase::kStep;
+    }
     detector.ObserveStep(Step{step}, step % 50 == 49 ? 120.0 : 0.1, at);
     rank.step = Step{step};
     progress.Observe(rank, at);

@@ -397,5 +397,18 @@ TEST(NodeHearingTest, NodesGoneForLongDoNotCountAsSilentNow) {
   EXPECT_FALSE(hearing.IsConnected("b"));
 }
 
+// Reports of a node may come before the first heartbeat of its new stream: it
+// is heard, but has not told where its ranks stand.
+TEST(SilenceDetectorTest, ANodeThatOnlyReportsIsNoWitness) {
+  TrainingRig rig = Trained();
+  rig.cut = {"n0", "n1", "n2"};  // Of heartbeats.
+  for (int i = 0; i < 100; ++i) {
+    rig.hearing.Heard("n0", rig.now.mono);
+    rig.hearing.Heard("n2", rig.now.mono);
+    rig.Pass(kShort);
+  }
+  EXPECT_THAT(rig.findings, IsEmpty()) << rig.Story();
+}
+
 }  // namespace
 }  // namespace steadyrun

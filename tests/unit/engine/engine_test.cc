@@ -364,5 +364,22 @@ TEST(EngineTest, ASpareThatRunsProcessesOfAnUnknownRunIsNoSpare) {
   EXPECT_EQ(f.View().nodes[1].serving_run, "other");
 }
 
+TEST(EngineTest, HasWhatTheFleetsRowShows) {
+  EngineFixture f;
+  f.StartRun();
+  for (int step = 1; step < 100; ++step) {
+    f.Pass(std::chrono::seconds(2));
+    f.MakeStep(step);
+    f.Tick();
+  }
+  const RunView run = f.Run();
+  EXPECT_EQ(run.policy_mode, "act");
+  EXPECT_THAT(run.loss_line, SizeIs(testing::Le(60U)));
+  EXPECT_THAT(run.loss_line, SizeIs(testing::Ge(30U)));
+  EXPECT_THAT(run.loss_line, testing::Each(1.0F));
+  EXPECT_GT(run.goodput, 0.9);
+  EXPECT_GE(run.goodput_over, std::chrono::seconds(198));
+}
+
 }  // namespace
 }  // namespace steadyrun

@@ -45,6 +45,7 @@ class ServerMetricsTest : public ::testing::Test {
     run.state.attempt_step = {41};
     run.state.time_seconds = {{"productive", 12.5}};
     run.loss = std::numeric_limits<double>::quiet_NaN();
+    run.state.is_held = true;
     run.restarts_left = 7;
     run.ranks_alive = 8;
     NodeView node;
@@ -96,6 +97,7 @@ TEST_F(ServerMetricsTest, ShowsTheLiveView) {
            "steadyrun_run_loss{run=\"gpt\"} Nan\n",
            "steadyrun_run_attempts_total{run=\"gpt\"} 3\n",
            "steadyrun_run_restart_budget_remaining{run=\"gpt\"} 7\n",
+           "steadyrun_run_held{run=\"gpt\"} 1\n",
            "steadyrun_run_ranks_reporting{run=\"gpt\"} 8\n",
            "steadyrun_run_time_seconds_total{run=\"gpt\",phase=\"productive\"} "
            "12.5\n",

@@ -80,5 +80,39 @@ TEST(RunVerdictTest, BackOffSaysHowLong) {
   EXPECT_THAT(DescribeRun(input).next, HasSubstr("Starts in 8 s (back-off)"));
 }
 
+TEST(RunVerdictTest, AHeldRunSaysWhoHoldsItAndWhatWaits) {
+  RunState state = TestState(RunPhase::kRunning);
+  state.attempt_step = Step{34};
+  state.is_held = true;
+  state.hold_reason = "held by ada: the switch";
+  Incident incident;
+  incident.culprit = {"b", Rank{2}};
+  incident.reason = "Rank 2 ended.";
+
+  const RunVerdict quiet =
+      DescribeRun({state, {}, {}, Step{30}, 3, false, "", {}});
+  EXPECT_EQ(quiet.verdict, "Running: step 34.");
+  EXPECT_EQ(quiet.why, "held by ada: the switch");
+  EXPECT_EQ(quiet.next,
+            "A fault would page and wait for `steadyrun unhold gpt`.");
+
+  state.held_incident = 1;
+  const RunVerdict fault =
+      DescribeRun({state, {&incident}, {}, Step{30}, 3, false, "", {}});
+  EXPECT_EQ(fault.verdict,
+            "Held, with a fault that waits: crash (rank 2 on b).");
+  EXPECT_EQ(fault.why, "Rank 2 ended. (held by ada: the switch)");
+  EXPECT_EQ(fault.next,
+            "`steadyrun unhold gpt` answers it; a restart would be from step "
+            "30.");
+
+  state.phase = RunPhase::kPlacing;
+  state.held_incident = 0;
+  const RunVerdict stopped =
+      DescribeRun({state, {}, {}, Step{30}, 3, false, "", {}});
+  EXPECT_EQ(stopped.verdict, "Held: nothing is started.");
+  EXPECT_EQ(stopped.next, "`steadyrun unhold gpt` goes on from step 30.");
+}
+
 }  // namespace
 }  // namespace steadyrun
