@@ -456,7 +456,10 @@ void RunController::RepeatLostPage(Now now, Outcome* out) {
   if (now.mono - state_.phase_since.mono > kRecent) return;
   const bool is_waiting = state_.phase == RunPhase::kPlacing &&
                           state_.phase_reason.rfind("waits for nodes", 0) == 0;
-  if (state_.phase != RunPhase::kHalted && !is_waiting) return;
+  const bool is_halting = state_.phase == RunPhase::kHalted ||
+                          (state_.phase == RunPhase::kStopping &&
+                           state_.after_stop == AfterStop::kHalt);
+  if (!is_halting && !is_waiting) return;
   PageOnce(fmt::format("run {} is {}: {}", state_.spec.run,
                        RunPhaseName(state_.phase), state_.phase_reason),
            out);

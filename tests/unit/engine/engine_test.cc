@@ -381,5 +381,26 @@ TEST(EngineTest, HasWhatTheFleetsRowShows) {
   EXPECT_GE(run.goodput_over, std::chrono::seconds(198));
 }
 
+// The page of a halt may die with the service before every rank is gone.
+TEST(EngineTest, ARestartWhileARunIsStoppedToHaltRepeatsThePage) {
+  Snapshot snapshot = EngineFixture::FirstSnapshot();
+  {
+    EngineFixture before;
+    before.StartRun();
+    snapshot.runs = {before.Run().state};
+  }
+  snapshot.server_epoch = 2;
+  snapshot.runs[0].phase = RunPhase::kStopping;
+  snapshot.runs[0].after_stop = AfterStop::kHalt;
+  snapshot.runs[0].phase_reason = "halts: nan repeats";
+  EngineFixture f(snapshot);
+
+  const auto pages = EffectsOf<Page>(f.Tick());
+
+  ASSERT_THAT(pages, SizeIs(1));
+  EXPECT_THAT(pages[0].text, HasSubstr("halts: nan repeats"));
+  EXPECT_THAT(EffectsOf<Page>(f.Tick()), IsEmpty());
+}
+
 }  // namespace
 }  // namespace steadyrun
