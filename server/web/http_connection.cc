@@ -1,5 +1,8 @@
 #include "server/web/http_connection.h"
 
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <boost/asio/post.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
@@ -34,6 +37,7 @@ class HttpConnection final : public Connection {
 
   void Start() override {
     Register();
+    BoundSilence();
     if constexpr (std::is_same_v<Stream, TlsStream>) {
       tcp().expires_after(core_->options.read_timeout);
       stream_.async_handshake(
@@ -60,6 +64,16 @@ class HttpConnection final : public Connection {
   beast::tcp_stream& tcp() { return beast::get_lowest_layer(stream_); }
   std::shared_ptr<HttpConnection> Self() {
     return std::static_pointer_cast<HttpConnection>(shared_from_this());
+  }
+
+  // A machine that is gone confirms nothing: the kernel ends the connection,
+  // which the timeout of a write cannot, while the socket's buffer has room.
+  void BoundSilence() {
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+        core_->options.write_timeout);
+    const auto value = static_cast<unsigned>(ms.count());
+    ::setsockopt(tcp().socket().native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT,
+                 &value, sizeof(value));
   }
 
   // Until the first byte, the connection may be given up for a newer one.

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
 #include <sys/socket.h>
 
 #include <chrono>
@@ -123,6 +124,26 @@ TEST_F(LiveEventsTest, AViewerThatDoesNotReadIsCut) {
     std::this_thread::yield();
   }
   EXPECT_EQ(hub_.Viewers(), 0u);
+  EXPECT_EQ(Get(port_, "/healthz").status, 200);
+}
+
+// A machine that lost its power says no goodbye, and confirms nothing: its
+// end of the connection is deaf here. The little that a silent stream sends
+// would fit the socket's buffer for hours.
+TEST_F(LiveEventsTest, AViewerWhoseMachineIsGoneLeavesItsPlace) {
+  HttpServerOptions options;
+  options.write_timeout = std::chrono::milliseconds(300);
+  options.stream_comment = std::chrono::milliseconds(20);
+  Start(options);
+  HttpClient gone(port_);
+  gone.Send(Watch());
+  ASSERT_TRUE(HasViewers(1));
+  sock_filter drop_all{BPF_RET | BPF_K, 0, 0, 0};
+  const sock_fprog program{1, &drop_all};
+  ASSERT_EQ(::setsockopt(gone.fd(), SOL_SOCKET, SO_ATTACH_FILTER, &program,
+                         sizeof(program)),
+            0);
+  EXPECT_TRUE(HasViewers(0));
   EXPECT_EQ(Get(port_, "/healthz").status, 200);
 }
 
