@@ -243,11 +243,31 @@ void LocalRanks::PollLogs(Now now, Readings* out) {
   }
 }
 
+// The exit is told with the step that the last lines told of, as heartbeats
+// end a run before its last reports have come.
+RankObserved LocalRanks::LastStepOf(const RankKey& key, Step step) const {
+  RankObserved observed;
+  observed.run = key.run;
+  observed.state.rank = key.rank;
+  observed.state.attempt = key.attempt;
+  observed.state.life = RankLife::kAlive;
+  observed.state.step = step;
+  observed.state.phase = Phase::kStep;
+  for (const RankProcess& rank : supervisor_->Ranks()) {
+    if (rank.key == key) observed.state.local_rank = rank.local_rank;
+  }
+  return observed;
+}
+
 void LocalRanks::End(const RankExited& exit, Now now, Readings* out) {
   const RankKey key{exit.run, exit.attempt, exit.rank};
   TakeReadings(recorders_.Remove(key.run, key.attempt, key.rank, now), out);
   if (const auto reader = logs_.find(key); reader != logs_.end()) {
+    const Step before = reader->second.last_step();
     TakeLog(reader->second.Drain(now), &reader->second, out);
+    if (reader->second.last_step() > before) {
+      out->events.push_back(LastStepOf(key, reader->second.last_step()));
+    }
     logs_.erase(reader);
   }
   paths_.End(key);  // What it still wrote comes with a later Poll.

@@ -82,6 +82,7 @@ class LocalRanks {
   void LeaveToLibrary(const StepBlock& block);
   void TakeLog(std::vector<Event> events, LogStepReader* reader, Readings* out);
   void TakePaths(Now now, Readings* out);
+  RankObserved LastStepOf(const RankKey& key, Step step) const;
   void PollLogs(Now now, Readings* out);
   void TellUnkillable(Readings* out);
   void End(const RankExited& exit, Now now, Readings* out);

@@ -88,7 +88,8 @@ void PathFollower::ReadOne(const std::shared_ptr<Followed>& one,
   }
   if (!one->source) one->source = one->open();
   if (!cursor.empty()) one->source->WriteCursor(cursor);
-  Reading reading{.key = key};
+  Reading reading;
+  reading.key = key;
   const Now now = clock_.Both();
   reading.events = is_ending ? one->source->Drain(now) : one->source->Poll(now);
   reading.notes = one->source->TakeNotes();

@@ -2,8 +2,9 @@
 
 A policy over eight answers learns by REINFORCE which of them is right; all
 numbers that it prints are its own. It prints them as verl, MindSpeed-RL or
-TRL's trainer do, saves its own checkpoint and begins at it when it is there,
-as such codes do. Rank 0 prints; the others work along.
+TRL's trainer do, or writes them as DeepSpeed's csv_monitor does, saves its own
+checkpoint and begins at it when it is there, as such codes do. Rank 0 prints;
+the others work along.
 """
 
 import argparse
@@ -31,7 +32,7 @@ class Policy:
         total = sum(weights)
         return [weight / total for weight in weights]
 
-    def learn(self):
+    def learn(self, rate):
         """One step: the names and values a trainer would log."""
         self.step += 1
         randomness = random.Random(self.step)  # So that a restart repeats it.
@@ -52,7 +53,7 @@ class Policy:
                 hit = float(i == answer)
                 gradient[i] += advantage * (hit - before[i]) / BATCH
         for i in range(ANSWERS):
-            self.logits[i] += RATE * gradient[i]
+            self.logits[i] += rate * gradient[i]
         after = self.probabilities()
         return {
             "loss": loss,
@@ -108,9 +109,11 @@ def trl_line(step, steps, told):
 
 
 class Console:
-    def __init__(self, style, steps):
+    def __init__(self, style, steps, directory):
         self.style = style
         self.steps = steps
+        self.directory = directory
+        self.begun = set()
 
     def start(self, settings):
         print("Loading the model. Settings: {'loss': 'pg', 'rate': %r}" % RATE)
@@ -120,6 +123,15 @@ class Console:
                 "Loading checkpoint shards: 100%|##########| 2/2 "
                 "[00:00<00:00,  5.83it/s]\n")
             self._bar(0)
+
+    def _csv(self, name, step, value):
+        """A file a metric; the header again at each start."""
+        path = os.path.join(self.directory, "Train_Samples_%s.csv" % name)
+        with open(path, "a", newline="") as file:
+            if name not in self.begun:
+                self.begun.add(name)
+                file.write("step,%s\r\n" % name)
+            file.write("%d,%r\r\n" % (step, value))
 
     def _bar(self, step):
         sys.stderr.write("\r %3d%%|%-10s| %d/%d [00:%02d<00:30,  9.90it/s]" % (
@@ -133,6 +145,9 @@ class Console:
         elif self.style == "mindspeed":
             print(mindspeed_line(step, self.steps, told, seconds),
                   file=sys.stderr)
+        elif self.style == "csv":
+            self._csv("train_loss", step, told["loss"])
+            self._csv("reward", step, told["reward"])
         else:
             self._bar(step)
             if step % 5 == 0:
@@ -159,21 +174,25 @@ def save(path, policy):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--style", choices=("verl", "mindspeed", "trl"))
+    parser.add_argument("--style", choices=("verl", "mindspeed", "trl", "csv"))
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--step-seconds", type=float, required=True)
     parser.add_argument("--directory", required=True)
+    parser.add_argument("--rate", type=float, default=RATE)
+    parser.add_argument("--wrong-sign-at", type=int, default=0,
+                        help="from this step on it unlearns what it knows")
     arguments = parser.parse_args()
     rank = int(os.environ["RANK"])
     path = os.path.join(arguments.directory, "policy-%d.json" % rank)
     policy = Policy()
     load(path, policy)
-    console = Console(arguments.style, arguments.steps)
+    console = Console(arguments.style, arguments.steps, arguments.directory)
     if rank == 0:
         console.start(vars(arguments))
     while policy.step < arguments.steps:
         began = time.monotonic()
-        told = policy.learn()
+        is_wrong = 0 < arguments.wrong_sign_at <= policy.step
+        told = policy.learn(-1.0 if is_wrong else arguments.rate)
         time.sleep(arguments.step_seconds)
         if rank == 0:
             console.show(policy.step, told, time.monotonic() - began)

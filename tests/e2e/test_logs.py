@@ -1,6 +1,7 @@
 """A training code that is not changed at all: watched by what it prints."""
 
 import os
+import pathlib
 import signal
 import sys
 import unittest
@@ -13,7 +14,8 @@ STEPS = 80
 
 
 class LogsTest(unittest.TestCase):
-    def launch(self, scenario, style, log_format="auto", extra=()):
+    def launch(self, scenario, style, log_format="auto", extra=(),
+               training=(), step_seconds=0.15):
         scenario.cluster.wait_ready(
             lambda: scenario.client.nodes_connected()
             >= scenario.expected_agents
@@ -22,9 +24,10 @@ class LogsTest(unittest.TestCase):
         os.makedirs(home)
         done = scenario.client.command(
             "run", "--name", RUN, "--nodes", "2", "--ranks-per-node", "1",
-            "--steps", str(STEPS), "--log-format", log_format, *extra, "--",
-            sys.executable, PLAIN, "--style", style, "--steps", str(STEPS),
-            "--step-seconds", "0.15", "--directory", home,
+            "--steps", str(scenario.steps), "--log-format", log_format, *extra,
+            "--", sys.executable, PLAIN, "--style", style,
+            "--steps", str(scenario.steps), "--step-seconds",
+            str(step_seconds), "--directory", home, *training,
         )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
@@ -36,6 +39,16 @@ class LogsTest(unittest.TestCase):
 
     def step(self, scenario):
         return int(scenario.view().get("step", -1))
+
+    def wait_stored(self, scenario):
+        """Each step has a row; the last ones wait a second for the rank that
+        tells nothing."""
+        scenario.wait_for(
+            "all steps in the database",
+            lambda: sorted(set(scenario.stored_steps()))
+            == list(range(1, STEPS + 1)),
+            10,
+        )
 
     def crash_and_end(self, scenario):
         """Kills rank 0 in mid-run; the run's report."""
@@ -59,7 +72,7 @@ class LogsTest(unittest.TestCase):
         self.assertEqual(int(view["max_step"]), STEPS, picture)
         self.assertLess(abs(float(view["loss"])), 5, picture)
         agent_logs = "".join(
-            open(agent.log_path).read()
+            pathlib.Path(agent.log_path).read_text()
             for agent in scenario.cluster.agents.values()
         )
         self.assertIn("read as " + style_format, agent_logs)
@@ -78,7 +91,7 @@ class LogsTest(unittest.TestCase):
             self.launch(scenario, "verl")
             report = self.crash_and_end(scenario)
             self.check(scenario, report, "verl", "critic/score/mean")
-            self.assertEqual(sorted(set(scenario.stored_steps()))[-1], STEPS)
+            self.wait_stored(scenario)
 
     def test_trl_is_counted_by_its_progress_bar(self):
         with Scenario(spares=0, steps=STEPS) as scenario:
@@ -94,6 +107,27 @@ class LogsTest(unittest.TestCase):
             self.assertGreater(
                 len(self.metric(scenario, "grpo/score/mean")["mean"]), 1)
 
+    def test_a_detector_of_rl_sees_what_is_printed(self):
+        with Scenario(spares=0, steps=400) as scenario:
+            self.launch(scenario, "verl", step_seconds=0.04,
+                        training=("--rate", "0.05",
+                                  "--wrong-sign-at", "280"))
+            scenario.wait_phase(*ENDED)
+            report = scenario.report()
+            kinds = [incident["kind"] for incident in report["incidents"]]
+            self.assertIn("reward_collapse", kinds, scenario.picture())
+
+    def test_csv_files_are_read_beside_the_loop(self):
+        with Scenario(spares=0, steps=STEPS) as scenario:
+            home = os.path.join(scenario.work_dir, "training")
+            self.launch(scenario, "csv", "deepspeed-csv",
+                        ("--log-path", home))
+            report = self.crash_and_end(scenario)
+            self.assertEqual(report["phase"], "completed", scenario.picture())
+            self.wait_stored(scenario)
+            values = self.metric(scenario, "reward")["mean"]
+            self.assertGreater(values[-1], values[0] + 0.3, values)
+
     def test_a_restarted_agent_reads_on(self):
         with Scenario(spares=0, steps=STEPS) as scenario:
             self.launch(scenario, "verl")
@@ -103,9 +137,7 @@ class LogsTest(unittest.TestCase):
             report = scenario.report()
             self.assertEqual(report["phase"], "completed", scenario.picture())
             self.assertEqual(report["attempts"], 1, scenario.picture())
-            self.assertEqual(
-                sorted(set(scenario.stored_steps())),
-                list(range(1, STEPS + 1)), scenario.picture())
+            self.wait_stored(scenario)
 
     def test_an_unknown_format_is_refused_with_the_list(self):
         with Scenario(spares=0, steps=STEPS) as scenario:
