@@ -325,7 +325,7 @@ class CommandLine {
     parse->add_flag("--all", parse_.all,
                     "with --explain: lines that did not match, too");
     parse->add_option("--format", parse_.format,
-                      "read it as this log format: " + KnownLogFormats());
+                      "read it as this log format: " + LineLogFormats());
   }
 
   Parsed& parsed_;

@@ -63,12 +63,17 @@ absl::Status CheckLogSource(std::string_view format, std::string_view path) {
              "'; expected none or one of " + KnownLogFormats());
 }
 
-std::string KnownLogFormats() {
-  std::string text(kAutoLogFormat);
+std::string LineLogFormats() {
+  std::string text;
   for (const Word& word : kWords) {
-    text += ", ";
+    if (!text.empty()) text += ", ";
     text += word.word;
   }
+  return text;
+}
+
+std::string KnownLogFormats() {
+  std::string text = std::string(kAutoLogFormat) + ", " + LineLogFormats();
   for (const std::string_view files :
        {kTensorBoardFormat, kDeepSpeedCsvFormat}) {
     text += ", ";

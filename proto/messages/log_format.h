@@ -50,6 +50,8 @@ inline constexpr std::string_view kDeepSpeedCsvFormat = "deepspeed-csv";
 // or a format of files with the directory they are in.
 // INVALID_ARGUMENT: says which are known.
 absl::Status CheckLogSource(std::string_view format, std::string_view path);
+// "megatron, verl, ..."; all that FindLogFormat knows.
+std::string LineLogFormats();
 // "auto, megatron, ..."; all that CheckLogSource takes.
 std::string KnownLogFormats();
 

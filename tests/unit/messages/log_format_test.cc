@@ -16,6 +16,7 @@ TEST(LogFormatTest, EachFormatIsFoundByItsName) {
     EXPECT_TRUE(names.insert(name).second) << name;
     EXPECT_EQ(FindLogFormat(name), format) << name;
     EXPECT_THAT(KnownLogFormats(), HasSubstr(std::string(name)));
+    EXPECT_THAT(LineLogFormats(), HasSubstr(std::string(name)));
   }
   EXPECT_EQ(FindLogFormat("trl"), LogFormat::kHuggingFace);
   EXPECT_EQ(FindLogFormat("mindspeed-llm"), LogFormat::kMegatron);

@@ -90,6 +90,8 @@ const char* const kSeeds[] = {
     "32\n",
     "  0%| | 10/9000 [00:21<1:09:10,  3.52s/it]{'loss': 2.5, 'grad_norm': nan, "
     "'kl': np.float64(0.1)}\n{'eval_loss': 2.0}\n",
+    "[12:00] iteration: 3 / 100 | actor/pg_loss : 0.25 | timing/all : 12.5 \n",
+    "x.py:5] Global step 4 [replay]: {'policy_loss': '0.25', 'kl': 1e-3}\n",
     "INFO    [step=1/739,328,epoch=0]\n    train/CrossEntropyLoss=12.25\n",
     "0: :::MLLOG {\"key\": \"tracked_stats\", \"value\": {\"a\": [1, {}]}, "
     "\"metadata\": {\"step\": 64.0}}\n",
