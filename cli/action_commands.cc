@@ -16,6 +16,7 @@
 #include "cli/proto_json.h"
 #include "cli/run_text.h"
 #include "cli/table.h"
+#include "proto/messages/log_format.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace steadyrun::cli {
@@ -169,6 +170,15 @@ absl::Status Launch(Context& context, LaunchOptions options) {
       std::filesystem::absolute(options.spec.checkpoint_directory(), error)
           .lexically_normal()
           .string());
+  if (!options.spec.log_path().empty()) {
+    const std::filesystem::path ranks_directory(
+        options.spec.working_directory());
+    options.spec.set_log_path((ranks_directory / options.spec.log_path())
+                                  .lexically_normal()
+                                  .string());
+  }
+  RETURN_IF_ERROR(
+      CheckLogSource(options.spec.log_format(), options.spec.log_path()));
   v1::LaunchRequest request;
   request.set_request_id(options.request_id.empty() ? RandomHex64()
                                                     : options.request_id);

@@ -13,6 +13,7 @@
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/fleet_command.h"
+#include "proto/messages/log_format.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace steadyrun::cli {
@@ -217,6 +218,7 @@ class CommandLine {
                       launch_.spec.set_checkpoint_directory(checkpoint_dir_);
                       launch_.spec.set_working_directory(working_dir_);
                       launch_.spec.set_log_format(log_format_);
+                      launch_.spec.set_log_path(log_path_);
                       return Launch(context, launch_);
                     });
     run->add_option("--name", name_, "name of the run")->required();
@@ -236,9 +238,18 @@ class CommandLine {
         ->check(CLI::ExistingFile);
     run->add_option("--env", launch_.environment,
                     "NAME=value for the ranks; may be repeated");
-    run->add_option("--log-format", log_format_,
-                    "follow the ranks' output for steps: megatron")
-        ->check(CLI::IsMember({"megatron"}));
+    run->add_option(
+        "--log-format", log_format_,
+        "follow the ranks' output (stdout and stderr) for steps, loss and "
+        "metrics; for training code that is not changed. 'auto' tells the "
+        "format from the first lines that print a step, and the agent's "
+        "log says which it is. One of: " +
+            KnownLogFormats());
+    run->add_option(
+        "--log-path", log_path_,
+        "read this instead of the output: a file of lines, or the directory of "
+        "tensorboard or deepspeed-csv. With {rank} in it each rank has its "
+        "own; without, rank 0's agent reads it");
     run->add_option("--request-id", launch_.request_id,
                     "makes a repetition harmless; fresh by default");
     run->add_flag("--follow", launch_.follow,
@@ -345,10 +356,8 @@ class CommandLine {
                     "print what matched, line by line, instead");
     parse->add_flag("--all", parse_.all,
                     "with --explain: lines that did not match, too");
-    parse->add_option(
-        "--format", parse_.format,
-        "read it as this log format: megatron, mindformers, "
-        "verl, deepspeed, hf, olmo, mlperf, nanogpt, llmc, jsonl");
+    parse->add_option("--format", parse_.format,
+                      "read it as this log format: " + LineLogFormats());
   }
 
   Parsed& parsed_;
@@ -374,6 +383,7 @@ class CommandLine {
   std::string checkpoint_dir_;
   std::string working_dir_;
   std::string log_format_;
+  std::string log_path_;
   std::vector<std::string> command_;
   FleetOptions fleet_;
   DemoOptions demo_;

@@ -98,7 +98,7 @@ ordered_json TraceToJson(const std::string& file, const replay::Trace& trace) {
 }
 
 std::string RenderLine(const replay::LineAccount& account) {
-  using Fate = replay::LineAccount::Fate;
+  using Fate = agent::LineFate;
   std::string out = fmt::format("{:>7}  ", account.line);
   switch (account.fate) {
     case Fate::kMatched:

@@ -55,11 +55,11 @@ absl::Status Judge(const std::string& labels_file, BacktestReport* report) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<agent::LogFormat> FormatOf(const std::string& name) {
+absl::StatusOr<LogFormat> FormatOf(const std::string& name) {
+  if (const auto format = FindLogFormat(name)) return *format;
   std::vector<std::string> names;
-  for (const agent::LogFormat format : agent::kLogFormats) {
-    names.emplace_back(agent::LogFormatName(format));
-    if (names.back() == name) return format;
+  for (const LogFormat format : kLogFormats) {
+    names.emplace_back(LogFormatName(format));
   }
   const std::string nearest = NearestWord(name, names);
   return absl::InvalidArgumentError(fmt::format(
@@ -74,7 +74,7 @@ class Explainer {
   explicit Explainer(bool show_all) : show_all_(show_all) {}
 
   void Take(const replay::LineAccount& account) {
-    using Fate = replay::LineAccount::Fate;
+    using Fate = agent::LineFate;
     ++lines_;
     switch (account.fate) {
       case Fate::kMatched:
@@ -110,11 +110,11 @@ class Explainer {
 absl::StatusOr<replay::Trace> ExplainLog(const std::string& bytes,
                                          const ParseOptions& options,
                                          const replay::LogDetection& detection,
-                                         agent::LogFormat format) {
-  std::printf("format %s", std::string(agent::LogFormatName(format)).c_str());
+                                         LogFormat format) {
+  std::printf("format %s", std::string(LogFormatName(format)).c_str());
   for (const replay::LogFormatScore& score : detection.scores) {
     std::printf("; %s matched %lld of the first %lld lines",
-                std::string(agent::LogFormatName(score.format)).c_str(),
+                std::string(LogFormatName(score.format)).c_str(),
                 static_cast<long long>(score.matched),
                 static_cast<long long>(detection.lines));
   }
@@ -159,7 +159,7 @@ absl::Status Parse(Output output, const ParseOptions& options) {
   if (recording.kind != replay::RecordingKind::kLog) {
     trace = replay::ReadTrace(bytes, options.file);
   } else {
-    agent::LogFormat format{};
+    LogFormat format{};
     if (options.format.empty()) {
       format = recording.detection.scores[0].format;
     } else {

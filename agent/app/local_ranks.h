@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "agent/app/path_follower.h"
 #include "agent/app/recorder_home.h"
 #include "agent/core/effect.h"
 #include "agent/core/event.h"
@@ -68,8 +69,20 @@ class LocalRanks {
   // Empty: no recorder could be made; the rank runs without one.
   std::string MakeRecorder(const SpawnRank& spawn);
   void Watch(const RankKey& key, const std::string& recorder_path,
-             std::int32_t local_rank, const std::string& log_format);
+             std::int32_t local_rank);
+  // How its steps are read where its code does not report them.
+  struct LogRequest {
+    std::string format;
+    std::string path;     // Empty: the rank's output.
+    bool is_new = false;  // Of a rank that starts now.
+  };
+  void FollowLog(const RankKey& key, const LogRequest& request);
+  void KeepLogPath(const RankKey& key, const std::string& path);
   void TakeReadings(RecorderReadings readings, Readings* out);
+  void LeaveToLibrary(const StepBlock& block);
+  void TakeLog(std::vector<Event> events, LogStepReader* reader, Readings* out);
+  void TakePaths(Now now, Readings* out);
+  RankObserved LastStepOf(const RankKey& key, Step step) const;
   void PollLogs(Now now, Readings* out);
   void TellUnkillable(Readings* out);
   void End(const RankExited& exit, Now now, Readings* out);
@@ -78,12 +91,14 @@ class LocalRanks {
   std::unique_ptr<Supervisor> supervisor_;
   const RecorderHome home_;
   RecorderSet recorders_;
-  std::map<RankKey, LogStepReader> logs_;
+  std::map<RankKey, LogStepReader> logs_;  // Of the ranks' output.
+  PathFollower paths_;
   std::map<RankKey, std::int32_t> live_;  // With its pid; 0 not yet known.
   std::vector<Event> refused_;            // Spawns that failed before the fork.
   std::vector<std::string> log_;
   std::set<std::int32_t> unkillable_;  // Told already.
   MonoTime supervised_;                // When the supervisor was last asked.
+  MonoTime logs_read_;
 };
 
 }  // namespace steadyrun::agent

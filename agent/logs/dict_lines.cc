@@ -1,5 +1,5 @@
-// Formats that print dictionaries: Hugging Face's Trainer, MLPerf's logger,
-// JSON lines; and OLMo's block of a header and a metric a line.
+// Formats that print dictionaries: Hugging Face's Trainer, OpenRLHF, MLPerf's
+// logger, JSON lines; and OLMo's block of a header and a metric a line.
 
 #include <re2/re2.h>
 
@@ -31,6 +31,22 @@ std::optional<double> NumberOf(const json& value) {
   return std::nullopt;
 }
 
+// A key in quotes and what follows up to the next comma or bracket; newer
+// Trainers print their numbers in quotes. An np.float64(..) or tensor(..) is
+// one value.
+void AddDictPairs(std::string_view text, StepLine* line) {
+  static const RE2 kPair(
+      R"re(['"]([^'"{}:,]{1,200})['"]\s*:\s*['"]?([A-Za-z_.\d]+\([^)]*\)|[^,{}'"]+))re",
+      RE2::Latin1);
+  re2::StringPiece rest(text.data(), text.size());
+  re2::StringPiece name;
+  re2::StringPiece number;
+  while (RE2::FindAndConsume(&rest, kPair, &name, &number)) {
+    const auto value = ParseNumber(View(number));
+    if (value) line->values.emplace_back(View(name), *value);
+  }
+}
+
 json ParseObject(std::string_view text) {
   if (text.size() > kMaxJsonLine) return json(json::value_t::discarded);
   return json::parse(text.begin(), text.end(), nullptr,
@@ -60,11 +76,6 @@ void AddNumbers(const json& object, StepLine* line) {
 }  // namespace
 
 std::optional<StepLine> ParseHuggingFaceLine(std::string_view line) {
-  // A key in quotes and what follows up to the next comma or bracket; an
-  // np.float64(..) or tensor(..) is one value.
-  static const RE2 kPair(
-      R"re(['"]([^'"{}:,]{1,200})['"]\s*:\s*([A-Za-z_.\d]+\([^)]*\)|[^,{}'"]+))re",
-      RE2::Latin1);
   const bool has_loss = line.find("'loss'") != std::string_view::npos ||
                         line.find("\"loss\"") != std::string_view::npos;
   const bool is_evaluation =
@@ -73,20 +84,30 @@ std::optional<StepLine> ParseHuggingFaceLine(std::string_view line) {
   if (line.find("MLLOG") != std::string_view::npos) return std::nullopt;
   StepLine result;
   result.step_of = is_evaluation ? StepOf::kPrevious : StepOf::kCounted;
-  re2::StringPiece rest(line.data(), line.size());
-  re2::StringPiece name;
-  re2::StringPiece text;
-  while (RE2::FindAndConsume(&rest, kPair, &name, &text)) {
-    const auto value = ParseNumber(View(text));
-    if (!value) continue;
-    if ((View(name) == "step" || View(name) == "global_step") && *value >= 0 &&
-        *value < 1e12) {
-      result.step_of = StepOf::kLine;
-      result.step = static_cast<std::int64_t>(*value);
-      continue;
-    }
-    result.values.emplace_back(View(name), *value);
+  AddDictPairs(line, &result);
+  const auto step = std::find_if(
+      result.values.begin(), result.values.end(), [](const auto& value) {
+        return (value.first == "step" || value.first == "global_step") &&
+               value.second >= 0 && value.second < 1e12;
+      });
+  if (step != result.values.end()) {
+    result.step_of = StepOf::kLine;
+    result.step = static_cast<std::int64_t>(step->second);
+    result.values.erase(step);
   }
+  if (result.values.empty()) return std::nullopt;
+  return result;
+}
+
+std::optional<StepLine> ParseOpenRlhfLine(std::string_view line) {
+  static const RE2 kHead(R"re(Global step (\d{1,12})(?: \[\w+\])?: \{)re",
+                         RE2::Latin1);
+  if (line.find("Global step ") == std::string_view::npos) return std::nullopt;
+  re2::StringPiece rest(line.data(), line.size());
+  StepLine result;
+  if (!RE2::FindAndConsume(&rest, kHead, &result.step)) return std::nullopt;
+  AddDictPairs(View(rest), &result);
+  AddStandardNames(&result);
   if (result.values.empty()) return std::nullopt;
   return result;
 }

@@ -111,7 +111,7 @@ bool LogFollower::WasReplaced() const {
 
 void LogFollower::TakeLines(std::string_view bytes, std::vector<LogLine>* out) {
   while (!bytes.empty()) {
-    const std::size_t end = bytes.find('\n');
+    const std::size_t end = bytes.find_first_of("\r\n");
     const std::string_view part = bytes.substr(0, end);
     const std::size_t taken =
         end == std::string_view::npos ? bytes.size() : end + 1;
@@ -123,8 +123,9 @@ void LogFollower::TakeLines(std::string_view bytes, std::vector<LogLine>* out) {
       partial_is_cut_ = partial_is_cut_ || part.size() > room;
     }
     if (end == std::string_view::npos) return;
-    if (!is_in_skipped_line_) {
-      out->push_back({std::move(partial_), partial_is_cut_});
+    // Empty lines tell nothing; "\r\n" is one end.
+    if (!is_in_skipped_line_ && !partial_.empty()) {
+      out->push_back({.text = std::move(partial_), .is_cut = partial_is_cut_});
     }
     partial_.clear();
     partial_is_cut_ = is_in_skipped_line_ = false;
@@ -182,7 +183,9 @@ std::vector<LogLine> LogFollower::Drain(MonoTime now) {
     for (LogLine& line : Poll(now)) lines.push_back(std::move(line));
   }
   if (!partial_.empty()) {
-    lines.push_back({std::move(partial_), partial_is_cut_});
+    lines.push_back({.text = std::move(partial_),
+                     .is_cut = partial_is_cut_,
+                     .is_torn = true});
     partial_.clear();
     line_begin_ = offset_;
   }

@@ -20,8 +20,9 @@ struct LogFollowerOptions {
 };
 
 struct LogLine {
-  std::string text;  // Without the newline; raw bytes.
+  std::string text;  // Without its end; raw bytes.
   bool is_cut = false;
+  bool is_torn = false;  // Of Drain: has no end.
 };
 
 // Which file, and how far it was read in whole lines.
@@ -31,6 +32,9 @@ struct LogPosition {
   friend bool operator==(const LogPosition&, const LogPosition&) = default;
 };
 
+// A line ends with a newline or a carriage return: a progress bar is redrawn
+// for hours without a newline.
+//
 // Follows one log file by name: waits for it to appear, reads on where it was,
 // goes over to the new file after a rotation (another inode) once the old one
 // is read to its end, and starts again when it was truncated. Holes (bytes

@@ -1,5 +1,5 @@
-// Formats that print pairs of name and number in one line: verl, DeepSpeed,
-// modded-nanogpt, llm.c and MindFormers.
+// Formats that print pairs of name and number in one line: verl, MindSpeed-RL,
+// DeepSpeed, modded-nanogpt, llm.c and MindFormers.
 
 #include <re2/re2.h>
 
@@ -34,6 +34,21 @@ std::optional<double> ParseMeasure(std::string_view text) {
   const auto value = ParseNumber(text);
   if (!value) return std::nullopt;
   return *value * factor;
+}
+
+// "name:number" or "name : number" between separators; a name may hold colons.
+void AddPairs(std::string_view fields, std::string_view between,
+              StepLine* line) {
+  while (!fields.empty()) {
+    const std::size_t end = std::min(fields.find(between), fields.size());
+    const std::string_view field = Trim(fields.substr(0, end));
+    fields.remove_prefix(std::min(end + between.size(), fields.size()));
+    const std::size_t colon = field.rfind(':');
+    if (colon == std::string_view::npos || colon == 0) continue;
+    const auto value = ParseNumber(field.substr(colon + 1));
+    if (!value) continue;
+    line->values.emplace_back(Trim(field.substr(0, colon)), *value);
+  }
 }
 
 struct Alias {
@@ -72,19 +87,21 @@ std::optional<StepLine> ParseVerlLine(std::string_view line) {
   re2::StringPiece rest = Piece(line);
   StepLine result;
   if (!RE2::FindAndConsume(&rest, kHead, &result.step)) return std::nullopt;
-  std::string_view fields = View(rest);
-  while (!fields.empty()) {
-    constexpr std::string_view kBetween = " - ";
-    const std::size_t end = std::min(fields.find(kBetween), fields.size());
-    const std::string_view field = Trim(fields.substr(0, end));
-    fields.remove_prefix(std::min(end + kBetween.size(), fields.size()));
-    const std::size_t colon = field.rfind(':');
-    if (colon == std::string_view::npos || colon == 0) continue;
-    const std::string_view name = field.substr(0, colon);
-    const auto value = ParseNumber(field.substr(colon + 1));
-    if (!value) continue;
-    result.values.emplace_back(name, *value);
-  }
+  AddPairs(View(rest), " - ", &result);
+  AddStandardNames(&result);
+  if (result.values.empty()) return std::nullopt;
+  return result;
+}
+
+std::optional<StepLine> ParseMindSpeedLine(std::string_view line) {
+  static const RE2 kHead(
+      R"re((?:^|[^A-Za-z0-9_])iteration: (\d{1,12}) / \d{1,12} \|)re",
+      RE2::Latin1);
+  if (line.find("iteration: ") == std::string_view::npos) return std::nullopt;
+  re2::StringPiece rest = Piece(line);
+  StepLine result;
+  if (!RE2::FindAndConsume(&rest, kHead, &result.step)) return std::nullopt;
+  AddPairs(View(rest), "|", &result);
   AddStandardNames(&result);
   if (result.values.empty()) return std::nullopt;
   return result;

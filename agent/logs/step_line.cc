@@ -37,22 +37,27 @@ struct StandardName {
   std::string_view name;
 };
 
-// verl's, TRL's, OLMo's and Megatron's own names of what every trainer has;
-// where a line has several, the first counts.
+// verl's, TRL's, OpenRLHF's, OLMo's and Megatron's own names of what every
+// trainer has; where a line has several, the first counts.
 constexpr StandardName kStandardNames[] = {
     {"train/loss", "loss"},
     {"actor/pg_loss", "loss"},
+    {"policy_loss", "loss"},
     {"train/CrossEntropyLoss", "loss"},
     {"train/CE loss", "loss"},
     {"train/grad_norm", "grad_norm"},
     {"actor/grad_norm", "grad_norm"},
+    {"actor_grad_norm", "grad_norm"},
     {"optim/total_grad_norm", "grad_norm"},
     {"optim/total grad norm", "grad_norm"},
     {"timing_s/step", "step_time"},
     {"perf/time_per_step", "step_time"},
+    {"timing/all", "step_time"},    // MindSpeed-RL.
+    {"timing/total", "step_time"},  // OpenRLHF.
     {"train/time(s)", "step_time"},
     {"iteration-time", "step_time"},
     {"actor/lr", "learning_rate"},
+    {"actor_lr", "learning_rate"},
     {"train/learning_rate", "learning_rate"},
     {"optim/learning_rate_group0", "learning_rate"},
     {"optim/LR (group 0)", "learning_rate"},
@@ -77,40 +82,18 @@ void AddStandardNames(StepLine* line) {
   }
 }
 
-std::string_view LogFormatName(LogFormat format) {
-  switch (format) {
-    case LogFormat::kMegatron:
-      return "megatron";
-    case LogFormat::kMindFormers:
-      return "mindformers";
-    case LogFormat::kVerl:
-      return "verl";
-    case LogFormat::kDeepSpeed:
-      return "deepspeed";
-    case LogFormat::kHuggingFace:
-      return "hf";
-    case LogFormat::kOlmo:
-      return "olmo";
-    case LogFormat::kMlPerf:
-      return "mlperf";
-    case LogFormat::kNanoGpt:
-      return "nanogpt";
-    case LogFormat::kLlmC:
-      return "llmc";
-    case LogFormat::kJsonLines:
-      return "jsonl";
-  }
-  return "unknown";
-}
-
 std::optional<StepLine> ParseStepLine(LogFormat format, std::string_view line) {
   switch (format) {
     case LogFormat::kMegatron:
       return ParseMegatron(line);
     case LogFormat::kMindFormers:
       return ParseMindFormersLine(line);
+    case LogFormat::kMindSpeed:
+      return ParseMindSpeedLine(line);
     case LogFormat::kVerl:
       return ParseVerlLine(line);
+    case LogFormat::kOpenRlhf:
+      return ParseOpenRlhfLine(line);
     case LogFormat::kDeepSpeed:
       return ParseDeepSpeedLine(line);
     case LogFormat::kHuggingFace:
@@ -129,13 +112,31 @@ std::optional<StepLine> ParseStepLine(LogFormat format, std::string_view line) {
   return std::nullopt;
 }
 
+namespace {
+
+// "Loading shards: 25%|##": a bar of something else than the training, which
+// draws its own without a name.
+bool IsNamedBar(std::string_view before) {
+  const std::size_t percent = before.rfind("%|");
+  if (percent == std::string_view::npos) return false;
+  const std::size_t end = before.find_last_not_of(" 0123456789", percent - 1);
+  return percent > 0 && end != std::string_view::npos && before[end] == ':';
+}
+
+}  // namespace
+
 std::optional<ProgressBar> FindProgressBar(std::string_view line) {
   static const RE2 kBar(R"re((\d{1,12})/(\d{1,12}) \[\d)re", RE2::Latin1);
   if (line.find("it") == std::string_view::npos) return std::nullopt;
   re2::StringPiece rest(line.data(), line.size());
   std::optional<ProgressBar> last;
   ProgressBar bar;
-  while (RE2::FindAndConsume(&rest, kBar, &bar.done, &bar.total)) last = bar;
+  std::size_t begin = 0;
+  while (RE2::FindAndConsume(&rest, kBar, &bar.done, &bar.total)) {
+    const std::size_t end = line.size() - rest.size();
+    if (!IsNamedBar(line.substr(begin, end - begin))) last = bar;
+    begin = end;
+  }
   return last;
 }
 

@@ -1,9 +1,8 @@
 #pragma once
 
 // What one line of a training log says of a step, for each format that is
-// known. No state: a reader puts lines together (replay/readers/log_trace.h).
+// known. No state: StepLines puts lines together (step_lines.h).
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -11,27 +10,9 @@
 #include <utility>
 #include <vector>
 
-namespace steadyrun::agent {
+#include "proto/messages/log_format.h"
 
-enum class LogFormat {
-  kMegatron,     // Megatron-LM, Megatron-DeepSpeed, MindSpeed-LLM.
-  kMindFormers,  // MindSpore Transformers, old and new trainer.
-  kVerl,         // verl's console: "step:7 - actor/entropy:0.2 - ...".
-  kDeepSpeed,    // "step=10, skipped=6, lr=[..], mom=[..]".
-  kHuggingFace,  // Trainer's and TRL's dict lines, without a step number.
-  kOlmo,         // OLMo's "[step=10/100]" with a metric a line below.
-  kMlPerf,       // ":::MLLOG {..tracked_stats..}".
-  kNanoGpt,      // "step:1/6200 train_loss:10.9 train_time:74701ms".
-  kLlmC,         // llm.c: "s:1 trl:10.9 lr:0.000002 norm:15.2".
-  kJsonLines,    // One JSON object a step, as verl's file logger writes.
-};
-// In the order in which a tie is decided: the stricter one first.
-inline constexpr std::array kLogFormats = {
-    LogFormat::kMegatron,    LogFormat::kMindFormers, LogFormat::kVerl,
-    LogFormat::kDeepSpeed,   LogFormat::kMlPerf,      LogFormat::kJsonLines,
-    LogFormat::kHuggingFace, LogFormat::kOlmo,        LogFormat::kNanoGpt,
-    LogFormat::kLlmC};
-std::string_view LogFormatName(LogFormat format);  // "megatron", "verl", ...
+namespace steadyrun::agent {
 
 // Which step the values of a line belong to.
 enum class StepOf {
@@ -53,7 +34,7 @@ struct StepLine {
 // line's length; any bytes will do.
 std::optional<StepLine> ParseStepLine(LogFormat format, std::string_view line);
 
-// What a progress bar shows last: 2588 of 10485 in
+// What a progress bar without a name shows last: 2588 of 10485 in
 // " 25%|## | 2588/10485 [3:17:04<".
 struct ProgressBar {
   std::int64_t done = 0;
@@ -71,7 +52,9 @@ void AddStandardNames(StepLine* line);
 
 // --- One parser a format; see LogFormat.
 std::optional<StepLine> ParseMindFormersLine(std::string_view line);
+std::optional<StepLine> ParseMindSpeedLine(std::string_view line);
 std::optional<StepLine> ParseVerlLine(std::string_view line);
+std::optional<StepLine> ParseOpenRlhfLine(std::string_view line);
 std::optional<StepLine> ParseDeepSpeedLine(std::string_view line);
 std::optional<StepLine> ParseHuggingFaceLine(std::string_view line);
 std::optional<StepLine> ParseOlmoLine(std::string_view line);

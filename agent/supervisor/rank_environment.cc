@@ -56,6 +56,10 @@ std::map<std::string, std::string> RankEnvironment(
     result["LOCAL_WORLD_SIZE"] = std::to_string(input.local_world_size);
   }
 
+  // Python holds back what it prints to a file; a followed line would come
+  // hours late, and a crash would take the last ones with it.
+  if (!start.log_format.empty()) result.try_emplace("PYTHONUNBUFFERED", "1");
+
   result[SRUN_ENV_RUN_ID] = input.spawn.run;
   result[SRUN_ENV_ATTEMPT] = std::to_string(input.spawn.attempt.value);
   result[SRUN_ENV_RANK] = std::to_string(rank.rank.value);

@@ -206,11 +206,12 @@ absl::Status ReadNode(const v1::NodeState& proto, NodeState* node) {
   return absl::OkStatus();
 }
 
+// '@' as in verl's evaluations, "val-core/gsm8k/acc/mean@1".
 bool IsMetricName(std::string_view name) {
   return !name.empty() && name.size() <= 64 &&
          std::all_of(name.begin(), name.end(), [](char c) {
            return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
-                  c == '_' || c == '.' || c == '/' || c == '-';
+                  c == '_' || c == '.' || c == '/' || c == '-' || c == '@';
          });
 }
 
@@ -223,7 +224,7 @@ absl::Status CheckMetrics(const v1::StepBlock& proto) {
     if (!IsMetricName(proto.names(i))) {
       return In("names", i,
                 Bad("name", fmt::format("{} bytes", proto.names(i).size()),
-                    "[A-Za-z0-9_./-]{1,64}"));
+                    "[A-Za-z0-9_./@-]{1,64}"));
     }
   }
   const auto named = static_cast<std::uint32_t>(proto.names_size());

@@ -78,7 +78,8 @@ absl::Status CheckWorld(const v1::Start& proto) {
       InRange("resume_step", proto.resume_step(), -1, checks::kMaxStep));
   RETURN_IF_ERROR(
       InRange("target_steps", proto.target_steps(), 0, checks::kMaxStep));
-  return checks::Text("log_format", proto.log_format(), 64);
+  RETURN_IF_ERROR(checks::Text("log_format", proto.log_format(), 64));
+  return checks::NoNul("log_path", proto.log_path(), checks::kMaxPathBytes);
 }
 
 absl::Status ReadRankStarts(const v1::Start& proto,
@@ -125,6 +126,7 @@ absl::StatusOr<CommandBody> ReadBody(const v1::Start& proto) {
   start.resume_step = {proto.resume_step()};
   start.target_steps = proto.target_steps();
   start.log_format = proto.log_format();
+  start.log_path = proto.log_path();
   return CommandBody(std::move(start));
 }
 

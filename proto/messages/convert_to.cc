@@ -217,6 +217,7 @@ void WriteBody(const StartCommand& start, v1::Command* command) {
   proto->set_resume_step(start.resume_step.value);
   proto->set_target_steps(start.target_steps);
   proto->set_log_format(start.log_format);
+  proto->set_log_path(start.log_path);
 }
 
 void WriteBody(const SaveCommand& save, v1::Command* command) {

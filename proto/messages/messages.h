@@ -271,6 +271,7 @@ struct StartCommand {
   Step resume_step = kNoStep;
   std::int64_t target_steps = 0;
   std::string log_format;
+  std::string log_path;
 };
 struct SaveCommand {
   Step step;

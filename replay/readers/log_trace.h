@@ -11,13 +11,13 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "agent/logs/step_line.h"
+#include "agent/logs/step_lines.h"
 #include "replay/trace.h"
 
 namespace steadyrun::replay {
 
 struct LogFormatScore {
-  agent::LogFormat format;
+  LogFormat format;
   std::int64_t matched = 0;  // Lines that print a step of this format.
 };
 struct LogDetection {
@@ -30,15 +30,9 @@ LogDetection DetectLogFormat(std::string_view text);
 
 // What became of one line, for `steadyrun parse --explain`.
 struct LineAccount {
-  enum class Fate {
-    kMatched,
-    kOtherSource,  // A step line that another rank printed too.
-    kNoStep,       // Tells values, but of no step that was printed yet.
-    kUnmatched,
-  };
   std::size_t line = 0;  // From 1.
   std::string_view text;
-  Fate fate = Fate::kUnmatched;
+  agent::LineFate fate = agent::LineFate::kUnmatched;
   std::int64_t step = -1;                   // That the values go to.
   const agent::StepLine* parsed = nullptr;  // Not for kUnmatched.
 };
@@ -48,11 +42,9 @@ using LineObserver = absl::FunctionRef<void(const LineAccount&)>;
 // Where several ranks print the same steps, those of one are taken.
 // INVALID_ARGUMENT: no line of the format.
 absl::StatusOr<Trace> ReadLogTrace(std::string_view text,
-                                   const std::string& file,
-                                   agent::LogFormat format);
+                                   const std::string& file, LogFormat format);
 absl::StatusOr<Trace> ReadLogTrace(std::string_view text,
-                                   const std::string& file,
-                                   agent::LogFormat format,
+                                   const std::string& file, LogFormat format,
                                    LineObserver observer);
 
 }  // namespace steadyrun::replay

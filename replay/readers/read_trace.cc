@@ -62,8 +62,8 @@ absl::StatusOr<Recording> Recognise(std::string_view bytes,
   recording.detection = DetectLogFormat(bytes);
   if (!recording.detection.scores.empty()) return recording;
   std::vector<std::string_view> known;
-  for (const agent::LogFormat format : agent::kLogFormats) {
-    known.push_back(agent::LogFormatName(format));
+  for (const LogFormat format : kLogFormats) {
+    known.push_back(LogFormatName(format));
   }
   return absl::InvalidArgumentError(fmt::format(
       "{}: no known recording: none of {} lines prints a step. Known are CSV "

@@ -5,9 +5,9 @@
 #include <map>
 #include <utility>
 
+#include "agent/logs/event_record.h"
 #include "agent/logs/step_line.h"
 #include "base/status_macros.h"
-#include "replay/readers/event_record.h"
 
 namespace steadyrun::replay {
 namespace {
@@ -26,9 +26,9 @@ class EventTraceReader {
     double wall_time = 0;
   };
 
-  absl::Status Take(const ScalarEvent& event);
-  absl::Status TakeValue(const ScalarEvent& event, const std::string& tag,
-                         double value);
+  absl::Status Take(const agent::ScalarEvent& event);
+  absl::Status TakeValue(const agent::ScalarEvent& event,
+                         const std::string& tag, double value);
   absl::Status AddStepTimes();
 
   TraceBuilder builder_;
@@ -40,7 +40,7 @@ class EventTraceReader {
   std::int64_t damaged_ = 0;
 };
 
-absl::Status EventTraceReader::TakeValue(const ScalarEvent& event,
+absl::Status EventTraceReader::TakeValue(const agent::ScalarEvent& event,
                                          const std::string& tag, double value) {
   Progress& progress = tags_[tag];
   if (event.step < progress.step) ++progress.attempt;
@@ -61,7 +61,7 @@ absl::Status EventTraceReader::TakeValue(const ScalarEvent& event,
   return builder_.Add(sample);
 }
 
-absl::Status EventTraceReader::Take(const ScalarEvent& event) {
+absl::Status EventTraceReader::Take(const agent::ScalarEvent& event) {
   for (const auto& [tag, value] : event.values) {
     RETURN_IF_ERROR(TakeValue(event, tag, value));
   }
@@ -69,12 +69,12 @@ absl::Status EventTraceReader::Take(const ScalarEvent& event) {
 }
 
 absl::Status EventTraceReader::ReadRecords(std::string_view bytes) {
-  RecordReader records(bytes);
+  agent::RecordReader records(bytes);
   std::string_view data;
   for (;;) {
     switch (records.Read(&data)) {
-      case RecordReader::Next::kRecord: {
-        const auto event = ParseEvent(data);
+      case agent::RecordReader::Next::kRecord: {
+        const auto event = agent::ParseEvent(data);
         if (!event) {
           ++damaged_;
         } else if (event->step >= 0) {
@@ -82,19 +82,19 @@ absl::Status EventTraceReader::ReadRecords(std::string_view bytes) {
         }
         break;
       }
-      case RecordReader::Next::kDamaged:
+      case agent::RecordReader::Next::kDamaged:
         ++damaged_;
         break;
-      case RecordReader::Next::kTorn:
+      case agent::RecordReader::Next::kTorn:
         builder_.Note("the last record is cut off and was left out");
         return absl::OkStatus();
-      case RecordReader::Next::kLost:
+      case agent::RecordReader::Next::kLost:
         builder_.Note(
             fmt::format("a record's length is damaged: the last {} bytes were "
                         "left out",
                         records.BytesLeft()));
         return absl::OkStatus();
-      case RecordReader::Next::kEnd:
+      case agent::RecordReader::Next::kEnd:
         return absl::OkStatus();
     }
   }
@@ -137,8 +137,8 @@ absl::StatusOr<Trace> EventTraceReader::Finish(const std::string& file) {
 bool LooksLikeEventFile(std::string_view bytes) {
   if (bytes.size() < 12) return false;
   std::string_view data;
-  const RecordReader::Next next = RecordReader(bytes).Read(&data);
-  return next != RecordReader::Next::kLost;
+  const agent::RecordReader::Next next = agent::RecordReader(bytes).Read(&data);
+  return next != agent::RecordReader::Next::kLost;
 }
 
 absl::StatusOr<Trace> ReadTensorBoardTrace(std::string_view bytes,

@@ -125,7 +125,10 @@ WatchedAttempt RunController::Watched() const {
   WatchedAttempt watched;
   watched.run = state_.spec.run;
   watched.attempt = state_.attempt;
-  watched.target_steps = state_.spec.target_steps;
+  // Of a followed log most ranks tell no step, and the last one need not be
+  // printed: the ranks' own ends count.
+  watched.target_steps =
+      state_.spec.log_format.empty() ? state_.spec.target_steps : 0;
   watched.rank_nodes.resize(static_cast<std::size_t>(state_.spec.WorldSize()));
   for (const NodeAssignment& assignment : state_.placement) {
     const RankRange ranks = RanksOf(state_.spec, assignment.node_rank);

@@ -21,7 +21,8 @@ struct RunSpec {
   std::int64_t target_steps = 0;  // 0: unknown, the ranks' own end counts.
   std::string policy_toml;
   std::string policy_file;  // Its name, for messages.
-  std::string log_format;
+  std::string log_format;   // CheckLogSource.
+  std::string log_path;
 
   std::int32_t WorldSize() const { return nodes * ranks_per_node; }
   friend bool operator==(const RunSpec&, const RunSpec&) = default;

@@ -149,6 +149,7 @@ class Derivation {
     start.resume_step = state_.resume_step;
     start.target_steps = spec.target_steps;
     start.log_format = spec.log_format;
+    start.log_path = spec.log_path;
     Add("start", state_.attempt, std::move(start));
   }
 

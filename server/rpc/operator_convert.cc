@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "proto/messages/checks.h"
 #include "proto/messages/convert.h"
+#include "proto/messages/log_format.h"
 #include "spdlog/fmt/fmt.h"
 
 namespace steadyrun {
@@ -73,7 +74,11 @@ absl::Status CheckSpec(const v1::RunSpec& spec) {
       checks::Text("policy_toml", spec.policy_toml(), kMaxPolicyBytes));
   RETURN_IF_ERROR(
       checks::Text("policy_file", spec.policy_file(), checks::kMaxPathBytes));
-  return checks::Text("log_format", spec.log_format(), 64);
+  RETURN_IF_ERROR(checks::Text("log_format", spec.log_format(), 64));
+  if (!spec.log_path().empty()) {
+    RETURN_IF_ERROR(checks::Path("log_path", spec.log_path()));
+  }
+  return CheckLogSource(spec.log_format(), spec.log_path());
 }
 
 bool LooksSecret(std::string_view name) {
@@ -101,6 +106,7 @@ void WriteSpec(const RunSpec& spec, v1::RunSpec* proto) {
   proto->set_policy_toml(spec.policy_toml);
   proto->set_policy_file(spec.policy_file);
   proto->set_log_format(spec.log_format);
+  proto->set_log_path(spec.log_path);
 }
 
 absl::StatusOr<OperatorAction> ReadOperatorAction(v1::Action action) {
@@ -161,6 +167,7 @@ absl::StatusOr<LaunchRequested> ReadLaunch(const v1::LaunchRequest& request) {
   launch.spec.policy_toml = spec.policy_toml();
   launch.spec.policy_file = spec.policy_file();
   launch.spec.log_format = spec.log_format();
+  launch.spec.log_path = spec.log_path();
   return launch;
 }
 

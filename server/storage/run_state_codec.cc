@@ -32,6 +32,7 @@ void EncodeSpec(const RunSpec& spec, v1::StoredRunSpec* out) {
   out->set_policy_toml(spec.policy_toml);
   out->set_policy_file(spec.policy_file);
   out->set_log_format(spec.log_format);
+  out->set_log_path(spec.log_path);
 }
 
 RunSpec DecodeSpec(const v1::StoredRunSpec& in) {
@@ -47,6 +48,7 @@ RunSpec DecodeSpec(const v1::StoredRunSpec& in) {
   spec.policy_toml = in.policy_toml();
   spec.policy_file = in.policy_file();
   spec.log_format = in.log_format();
+  spec.log_path = in.log_path();
   return spec;
 }
 

@@ -29,7 +29,7 @@ RunState FullRun(Now now) {
          time_seconds, accounted] = full;
   auto& [run, argv, working_directory, environment, nodes, ranks_per_node,
          checkpoint_directory, target_steps, policy_toml, policy_file,
-         log_format] = spec;
+         log_format, log_path] = spec;
   run = "gpt.small-1";
   argv = {"python3", "-u", "train.py", "--text", "a b\n\xc3"};
   working_directory = "/srv/train";
@@ -41,6 +41,7 @@ RunState FullRun(Now now) {
   policy_toml = "[crash]\nmode = \"act\"\n";
   policy_file = "policy.toml";
   log_format = "megatron";
+  log_path = "/logs/\xff{rank}.log";
   phase = RunPhase::kStopping;
   phase_reason = "rank 3 was ended by SIGKILL";
   phase_since = {now.mono - seconds(3), now.wall - seconds(3)};

@@ -87,6 +87,7 @@ class EngineFixture {
   SessionId Session(const std::string& node) { return sessions_[node]; }
   std::uint64_t& Seq(const std::string& node) { return seqs_[node]; }
 
+  std::string log_format;  // Of the run to be launched.
   Outcome Launch(std::string request = "l1") {
     LaunchRequested launch;
     launch.reply_to = 1;
@@ -98,6 +99,7 @@ class EngineFixture {
     launch.spec.ranks_per_node = 1;
     launch.spec.checkpoint_directory = "/c";
     launch.spec.target_steps = 100;
+    launch.spec.log_format = log_format;
     return Step(std::move(launch));
   }
   Outcome Act(OperatorAction action, std::string reason = "why",

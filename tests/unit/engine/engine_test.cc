@@ -246,6 +246,28 @@ TEST(EngineTest, LastWordsAfterTheEndStillCount) {
   EXPECT_EQ(f.Run().state.finished.at(1), "beef");
 }
 
+// Only one rank of an unchanged code prints, and not its last step: the others
+// end without having told of any.
+TEST(EngineTest, AFollowedRunEndsWhenItsRanksHaveEndedWell) {
+  EngineFixture f;
+  f.log_format = "auto";
+  f.StartRun();
+  for (int step = 1; step <= 90; ++step) f.Tell("a", f.Block(0, step));
+  f.Tell("a", f.Exit(0, 0));
+  ASSERT_EQ(f.Run().state.phase, RunPhase::kRunning);
+  for (int i = 0; i < 5; ++i) {
+    f.Pass(seconds(1));
+    f.Beat("a");
+    f.Beat("b");
+    f.Tick();
+  }
+
+  f.Tell("b", f.Exit(1, 0));
+
+  EXPECT_EQ(f.Run().state.phase, RunPhase::kCompleted);
+  EXPECT_EQ(f.Run().state.max_step, Step{90});
+}
+
 // A node that was cut off while the run made its last steps without it: its
 // blocks, still waiting for their rows to close, and its last word come in one
 // message, after a heartbeat that tells of an end but of no step.

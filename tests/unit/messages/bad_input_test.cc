@@ -489,6 +489,11 @@ TEST(BadInputTest, Start) {
           {"log format",
            [](P* p) { p->mutable_start()->set_log_format(kLong); },
            "start.log_format:"},
+          {"log path",
+           [](P* p) {
+             p->mutable_start()->set_log_path(std::string("a\0b", 3));
+           },
+           "start.log_path:"},
       });
 }
 

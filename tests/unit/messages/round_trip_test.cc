@@ -176,6 +176,7 @@ TEST(RoundTripTest, Commands) {
   EXPECT_EQ(start.resume_step, sent.resume_step);
   EXPECT_EQ(start.target_steps, sent.target_steps);
   EXPECT_EQ(start.log_format, sent.log_format);
+  EXPECT_EQ(start.log_path, sent.log_path);
   EXPECT_EQ(start.working_directory, sent.working_directory);
   EXPECT_EQ(RoundTripCommand<StopCommand>(
                 CommandOf(StopCommand{std::chrono::seconds(3)}))

@@ -153,6 +153,7 @@ Command SampleStart() {
   start.resume_step = {40};
   start.target_steps = 1500;
   start.log_format = "megatron";
+  start.log_path = "/logs/{rank}.log";
   return CommandOf(start);
 }
 

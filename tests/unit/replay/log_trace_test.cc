@@ -213,14 +213,14 @@ TEST(LogTraceTest, WhatIsNoRecordingIsToldSo) {
 TEST(LogTraceTest, EachLineIsAccountedFor) {
   std::vector<int> fates;
   std::vector<std::int64_t> steps;
-  const auto trace = ReadLogTrace(
-      "{'eval_loss': 1.0}\nhello\n{'loss': 2.0}\n", "f",
-      agent::LogFormat::kHuggingFace, [&](const LineAccount& account) {
-        fates.push_back(static_cast<int>(account.fate));
-        steps.push_back(account.step);
-      });
+  const auto trace =
+      ReadLogTrace("{'eval_loss': 1.0}\nhello\n{'loss': 2.0}\n", "f",
+                   LogFormat::kHuggingFace, [&](const LineAccount& account) {
+                     fates.push_back(static_cast<int>(account.fate));
+                     steps.push_back(account.step);
+                   });
   ASSERT_TRUE(trace.ok());
-  using Fate = LineAccount::Fate;
+  using Fate = agent::LineFate;
   EXPECT_THAT(fates, ElementsAre(static_cast<int>(Fate::kNoStep),
                                  static_cast<int>(Fate::kUnmatched),
                                  static_cast<int>(Fate::kMatched)));

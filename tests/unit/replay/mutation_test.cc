@@ -7,11 +7,11 @@
 #include <cstdlib>
 #include <random>
 
+#include "agent/logs/event_record.h"
 #include "base/file.h"
 #include "replay/backtest.h"
 #include "replay/labels.h"
 #include "replay/readers/csv_trace.h"
-#include "replay/readers/event_record.h"
 #include "replay/readers/read_trace.h"
 #include "tests/unit/replay/real_data.h"
 
@@ -70,11 +70,11 @@ void ReadAsAll(const std::string& text) {
     ASSERT_TRUE(again.ok()) << again.status() << "\n" << text;
     EXPECT_EQ(again->Rows(), trace->Rows());
   }
-  for (const agent::LogFormat format : agent::kLogFormats) {
+  for (const LogFormat format : kLogFormats) {
     (void)ReadLogTrace(text, "f", format);
   }
   (void)ReadLabels(text, "f");
-  (void)ParseEvent(text);
+  (void)agent::ParseEvent(text);
 }
 
 const char* const kSeeds[] = {
@@ -90,6 +90,8 @@ const char* const kSeeds[] = {
     "32\n",
     "  0%| | 10/9000 [00:21<1:09:10,  3.52s/it]{'loss': 2.5, 'grad_norm': nan, "
     "'kl': np.float64(0.1)}\n{'eval_loss': 2.0}\n",
+    "[12:00] iteration: 3 / 100 | actor/pg_loss : 0.25 | timing/all : 12.5 \n",
+    "x.py:5] Global step 4 [replay]: {'policy_loss': '0.25', 'kl': 1e-3}\n",
     "INFO    [step=1/739,328,epoch=0]\n    train/CrossEntropyLoss=12.25\n",
     "0: :::MLLOG {\"key\": \"tracked_stats\", \"value\": {\"a\": [1, {}]}, "
     "\"metadata\": {\"step\": 64.0}}\n",
@@ -113,7 +115,7 @@ TEST(MutationTest, DamagedEventsNeverCrash) {
       "\x09\0\0\0\0\0\0\xf0\x3f\x10\x05\x2a\x0d\x0a\x0b\x0a\x04loss\x15\0\0"
       "\x20\x40";
   const std::string data(kEvent, sizeof kEvent - 1);
-  ASSERT_EQ(ParseEvent(data)->values.at(0).second, 2.5);
+  ASSERT_EQ(agent::ParseEvent(data)->values.at(0).second, 2.5);
   for (int round = 0; round < 3000; ++round) {
     const std::string damaged = Mutated(data, &random);
     // Within a good frame, so that the message itself is reached.
@@ -125,9 +127,9 @@ TEST(MutationTest, DamagedEventsNeverCrash) {
         file += static_cast<char>((crc >> (8 * i)) & 0xFF);
       }
     };
-    add(MaskedCrc32c(size));
+    add(agent::MaskedCrc32c(size));
     file += damaged;
-    add(MaskedCrc32c(damaged));
+    add(agent::MaskedCrc32c(damaged));
     (void)ReadTrace(file, "f");
     (void)ReadTrace(Mutated(file, &random), "f");
   }

@@ -34,8 +34,8 @@ inline std::vector<std::filesystem::path> DataFiles(const std::string& folder,
 
 }  // namespace steadyrun::replay
 
-#define SKIP_WITHOUT_DATA()                                             \
-  if (!HasData()) {                                                     \
-    GTEST_SKIP() << "no real data in " << DataFolder()                  \
-                 << "; set STEADYRUN_DATA to the folder that holds it"; \
+#define SKIP_WITHOUT_DATA()                                               \
+  if (!steadyrun::replay::HasData()) {                                    \
+    GTEST_SKIP() << "no real data in " << steadyrun::replay::DataFolder() \
+                 << "; set STEADYRUN_DATA to the folder that holds it";   \
   }

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <cstring>
 
+#include "agent/logs/event_record.h"
 #include "base/crc32c.h"
 #include "base/file.h"
-#include "replay/readers/event_record.h"
 #include "replay/readers/read_trace.h"
 #include "replay/readers/tensorboard_trace.h"
 
@@ -39,7 +39,8 @@ std::string Text(int number, const std::string& text) {
 }
 std::string Record(const std::string& data) {
   const std::string size = Bytes<std::uint64_t>(data.size());
-  return size + Bytes(MaskedCrc32c(size)) + data + Bytes(MaskedCrc32c(data));
+  return size + Bytes(agent::MaskedCrc32c(size)) + data +
+         Bytes(agent::MaskedCrc32c(data));
 }
 std::string Event(double wall, std::int64_t step, const std::string& value) {
   return Record(Key(1, 1) + Bytes(wall) + Key(2, 0) +

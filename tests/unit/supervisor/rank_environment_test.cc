@@ -32,6 +32,17 @@ RankEnvironmentInput Input() {
   return input;
 }
 
+TEST(RankEnvironmentTest, PythonHoldsNothingBackOfAFollowedLog) {
+  EXPECT_EQ(RankEnvironment(Input(), {}).count("PYTHONUNBUFFERED"), 0u);
+  RankEnvironmentInput input = Input();
+  input.spawn.start.log_format = "auto";
+  EXPECT_THAT(RankEnvironment(input, {}),
+              Contains(Pair("PYTHONUNBUFFERED", "1")));
+  input.spawn.start.environment["PYTHONUNBUFFERED"] = "";
+  EXPECT_THAT(RankEnvironment(input, {}),
+              Contains(Pair("PYTHONUNBUFFERED", "")));
+}
+
 TEST(RankEnvironmentTest, SaysWhatTorchAndTheLibraryRead) {
   const auto environment = RankEnvironment(Input(), {});
 

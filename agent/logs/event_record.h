@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace steadyrun::replay {
+namespace steadyrun::agent {
 
 // Record by record: uint64 length, masked CRC-32C of it, data, masked CRC-32C
 // of the data; little-endian.
@@ -46,4 +46,4 @@ std::optional<ScalarEvent> ParseEvent(std::string_view bytes);
 // The masked check sum of the framing; for tests that write such files.
 std::uint32_t MaskedCrc32c(std::string_view bytes);
 
-}  // namespace steadyrun::replay
+}  // namespace steadyrun::agent

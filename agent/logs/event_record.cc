@@ -1,11 +1,11 @@
-#include "replay/readers/event_record.h"
+#include "agent/logs/event_record.h"
 
 #include <bit>
 #include <cstring>
 
 #include "base/crc32c.h"
 
-namespace steadyrun::replay {
+namespace steadyrun::agent {
 namespace {
 
 template <typename T>
@@ -227,4 +227,4 @@ std::optional<ScalarEvent> ParseEvent(std::string_view bytes) {
   return event;
 }
 
-}  // namespace steadyrun::replay
+}  // namespace steadyrun::agent
