@@ -284,6 +284,48 @@ static inline uint32_t srun_metric(struct srun_run* run, const char* name) {
   return i;
 }
 
+static inline struct srun_standstill* srun_standstill_of(
+    const struct srun_run* run) {
+  return (struct srun_standstill*)(void*)(run->map + SRUN_STANDSTILL_OFFSET);
+}
+
+/* Index of a communicator, entered at its first use; look it up once. Its name
+ * is equal on all of its members, and of no other communicator: "tp:0-7".
+ * UINT32_MAX: empty, longer than 47 bytes, or the table of 8 is full. */
+static inline uint32_t srun_communicator(struct srun_run* run,
+                                         const char* group) {
+  if (!run->is_active) return UINT32_MAX;
+  struct srun_standstill* here = srun_standstill_of(run);
+  const size_t size = strlen(group);
+  uint32_t i = 0;
+  if (size == 0 || size >= SRUN_GROUP_BYTES) {
+    srun_error(run);
+    return UINT32_MAX;
+  }
+  for (; i < here->groups_used && i < SRUN_GROUP_COUNT; ++i) {
+    if (strncmp(here->positions[i].group, group, SRUN_GROUP_BYTES) == 0) {
+      return i;
+    }
+  }
+  if (i >= SRUN_GROUP_COUNT) {
+    srun_error(run);
+    return UINT32_MAX;
+  }
+  memset(&here->positions[i], 0, sizeof here->positions[i]);
+  memcpy(here->positions[i].group, group, size);
+  __atomic_store_n(&here->groups_used, i + 1, __ATOMIC_RELEASE);
+  return i;
+}
+
+/* Call it before each collective of a communicator: of ranks that hang, it
+ * tells which one did not come. One store. */
+static inline void srun_collective(struct srun_run* run,
+                                   uint32_t communicator) {
+  if (!run->is_active || communicator >= SRUN_GROUP_COUNT) return;
+  uint64_t* entered = &srun_standstill_of(run)->positions[communicator].entered;
+  __atomic_store_n(entered, *entered + 1, __ATOMIC_RELAXED);
+}
+
 /* Takes the newest save word, if it is whole. */
 static inline void srun_read_command(struct srun_run* run) {
   struct srun_command* command =

@@ -20,6 +20,7 @@ void RunTable::Observe(const RunId& run, const RankState& seen, MonoTime now) {
   entry.phase_since = now - seen.phase_age;
   entry.progress_since = now - seen.progress_age;
   entry.exited_at = now - seen.exit_age;
+  entry.stack_taken = now - seen.stack_age;
   if (is_new) return;
   // A recorder read late, or not attached yet, takes nothing back.
   entry.seen.step = std::max(entry.seen.step, before.step);
@@ -111,6 +112,9 @@ std::vector<RankState> RunTable::States(const RunId& run, MonoTime now) const {
     state.exit_age = IsLive(entry)
                          ? Duration::zero()
                          : std::max(Duration::zero(), now - entry.exited_at);
+    if (!state.stack.empty()) {
+      state.stack_age = std::max(Duration::zero(), now - entry.stack_taken);
+    }
     states.push_back(std::move(state));
   }
   return states;

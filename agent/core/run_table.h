@@ -19,6 +19,7 @@ struct RankEntry {
   MonoTime phase_since;
   MonoTime progress_since;
   MonoTime exited_at;  // When exited.
+  MonoTime stack_taken;
   bool kill_ordered = false;
   Duration kill_grace{};  // Of the order.
 };

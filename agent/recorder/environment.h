@@ -24,6 +24,9 @@
 #define SRUN_ENV_SKIP "STEADYRUN_SKIP"
 /* The trainer multiplies its learning rate by it; unset: 1. */
 #define SRUN_ENV_LEARNING_RATE_FACTOR "STEADYRUN_LEARNING_RATE_FACTOR"
+/* "0": the library starts no thread, and does not tell where a rank that
+ * stands still is. */
+#define SRUN_ENV_STANDSTILL "STEADYRUN_STANDSTILL"
 #define SRUN_ENV_TARGET_STEPS "STEADYRUN_TARGET_STEPS" /* 0: unknown. */
 
 /* With run and attempt these mark every process of a rank, so that the agent

@@ -9,6 +9,8 @@
  *
  *   offset 0      header page, written by the agent before the rank starts
  *   offset 4096   writer page, written by the training process
+ *   offset 5120   standstill, by the training process (version 1 files of older
+ *                 libraries hold zeros there: nothing is told)
  *   offset 8192   command page, written by the agent
  *   offset 12288  name table: 64 metric names of 64 bytes, by the trainer
  *   offset 16384  event ring: 64 slots of 1024 bytes, by the trainer
@@ -27,6 +29,11 @@
 #define SRUN_RECORDER_MAGIC 0x3143455252555253ull /* "SRURREC1" in memory */
 #define SRUN_RECORDER_VERSION 1u
 #define SRUN_WRITER_OFFSET 4096u
+#define SRUN_STANDSTILL_OFFSET 5120u
+#define SRUN_GROUP_BYTES 48u
+#define SRUN_GROUP_COUNT 8u
+#define SRUN_FRAME_BYTES 144u
+#define SRUN_FRAME_COUNT 16u
 #define SRUN_COMMAND_OFFSET 8192u
 #define SRUN_NAMES_OFFSET 12288u
 #define SRUN_NAME_BYTES 64u
@@ -68,6 +75,29 @@ struct srun_writer {
   uint64_t errors;           /* Exceptions swallowed by the library. */
   uint32_t names_used;       /* Entries of the name table. */
   uint32_t finished;         /* 1: the training code is done. */
+};
+
+/* Where a rank stands. Positions: how many collectives of each communicator it
+ * has entered; `group` is equal on all members, and of no other communicator.
+ * `entered` is one store; a position is there when groups_used, stored with
+ * release order after the name, counts it. mono_ns 0: the training code keeps
+ * it current itself; else it is as of then, and says nothing once the rank has
+ * advanced. The stack, zero-terminated lines with the innermost frame first, is
+ * written only while the rank does not advance: `stack_seq` 0, the rest, then
+ * `stack_seq`. */
+struct srun_position {
+  uint64_t entered; /* 0: not known. */
+  uint64_t mono_ns;
+  char group[SRUN_GROUP_BYTES]; /* Zero-terminated. */
+};
+
+struct srun_standstill {
+  uint64_t stack_seq; /* Grows; 0: none yet, or being replaced. */
+  uint64_t stack_mono_ns;
+  uint32_t frames;
+  uint32_t groups_used;
+  struct srun_position positions[SRUN_GROUP_COUNT];
+  char stack[SRUN_FRAME_COUNT][SRUN_FRAME_BYTES];
 };
 
 /* Written with `seq` 0 first, then the rest, then `seq` (release): a copy is
@@ -128,6 +158,10 @@ struct srun_event {
 #ifdef __cplusplus
 static_assert(sizeof(srun_header) == 120);
 static_assert(sizeof(srun_writer) == 80);
+static_assert(sizeof(srun_position) == 64);
+static_assert(sizeof(srun_standstill) == 2840);
+static_assert(SRUN_STANDSTILL_OFFSET + sizeof(srun_standstill) <=
+              SRUN_COMMAND_OFFSET);
 static_assert(sizeof(srun_command) == 32);
 static_assert(sizeof(srun_step) == SRUN_STEP_BYTES);
 static_assert(sizeof(srun_event) == SRUN_EVENT_BYTES);

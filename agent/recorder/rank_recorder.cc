@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "agent/recorder/standstill.h"
 #include "base/file.h"
 #include "spdlog/fmt/fmt.h"
 
@@ -282,6 +283,11 @@ RankState RankRecorder::Observe(MonoTime now) {
   state.progress_age = AgeOf(writer_.progress_mono_ns, now);
   state.phase_seq = writer_.phase_seq;
   state.save_ack_seq = writer_.command_ack_seq;
+  srun_standstill raw;
+  if (IsAttached() && state.progress_age >= kStandstill &&
+      file_.ReadStandstill(&raw)) {
+    TakeStandstill(raw, now, &state);
+  }
   return state;
 }
 

@@ -190,6 +190,19 @@ bool RecorderFile::ReadWriter(srun_writer* out) const {
   return ReadAt(SRUN_WRITER_OFFSET, out, sizeof *out);
 }
 
+bool RecorderFile::ReadStandstill(srun_standstill* out) const {
+  // Apart from the copy on both sides of it, as in ReadStep().
+  std::uint64_t before = 0;
+  std::uint64_t after = 0;
+  if (!ReadAt(SRUN_STANDSTILL_OFFSET, &before, sizeof before) ||
+      !ReadAt(SRUN_STANDSTILL_OFFSET, out, sizeof *out) ||
+      !ReadAt(SRUN_STANDSTILL_OFFSET, &after, sizeof after)) {
+    return false;
+  }
+  if (before != after || out->stack_seq != before) out->stack_seq = 0;
+  return true;
+}
+
 bool RecorderFile::ReadStep(std::uint64_t number, srun_step* out) const {
   const std::uint64_t offset =
       SRUN_STEPS_OFFSET + (number & (step_count_ - 1)) * SRUN_STEP_BYTES;

@@ -49,6 +49,8 @@ class RecorderFile {
 
   // False if the file was cut short under us.
   [[nodiscard]] bool ReadWriter(srun_writer* out) const;
+  // Where the rank stands. A stack that is being replaced counts as none.
+  [[nodiscard]] bool ReadStandstill(srun_standstill* out) const;
   // Slot of record number `number` (0, 1, ...): false unless it holds exactly
   // that record, whole.
   [[nodiscard]] bool ReadStep(std::uint64_t number, srun_step* out) const;

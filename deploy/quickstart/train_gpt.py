@@ -152,8 +152,11 @@ class OrderedMean:
     def __init__(self, world_size):
         self.world_size = world_size
         self.seconds = 0.0  # Spent waiting for the others, for reports.
+        self.never_comes = False  # The fault spin_rank.
 
     def __call__(self, bucket):
+        while self.never_comes:
+            pass
         began = time.monotonic()
         mine = bucket.buffer()
         parts = [torch.empty_like(mine) for _ in range(self.world_size)]
@@ -251,7 +254,7 @@ class Faults:
     <kind>.rank<R>.step<S>.<N> is done once, at the first step >= S, and renamed
     before; several that differ in N alone are done in as many attempts.
     <kind>.rank<R>.step<S>.repeat is done at step S, each time.
-    Kinds: nan_loss, exit_rank.
+    Kinds: nan_loss, exit_rank, spin_rank.
     """
 
     def __init__(self, rank):
@@ -388,6 +391,7 @@ class Trainer:
         due = self.faults.due(step)
         if "exit_rank" in due:
             raise RuntimeError("injected fault: exit_rank at step %d" % step)
+        self.mean.never_comes = "spin_rank" in due
         with run.phase("forward"):
             loss = self.parallel(tokens, targets)
             if "nan_loss" in due:

@@ -40,6 +40,25 @@ class StopRankTest(ReportTest):
             self.assertLess(incident["detected_unix"] - struck, 15.0)
 
 
+class SpinRankTest(ReportTest):
+    def test_of_ranks_that_all_live_the_one_that_did_not_come_is_named(self):
+        # Same step, same phase, no process stopped: only the sequence of
+        # collectives and the stacks tell the two apart.
+        with Scenario(fault("spin_rank", rank=1)) as scenario:
+            report = scenario.run()
+            incident = self.check_one_recovery(
+                scenario, report, "hang", rank=1, node="node-1"
+            )
+            evidence = "\n".join(incident["evidence"])
+            self.assertRegex(
+                evidence,
+                r"collective 0:0-1: rank 0 has entered (\d+), rank 1",
+            )
+            self.assertRegex(
+                evidence, r"stack of rank 1: __call__ \(train_gpt.py:\d+\)"
+            )
+
+
 class ExitRankTest(ReportTest):
     def test_the_exception_is_the_reason(self):
         with Scenario(fault("exit_rank", rank=0)) as scenario:

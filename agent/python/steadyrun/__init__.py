@@ -14,9 +14,11 @@
             break
     run.finish()
 
-Promises: nothing here raises into the training code, blocks it, opens a
-socket or starts a thread; without an agent every call does nothing. What went
-wrong is counted (`run.errors`) and shown by `steadyrun doctor`.
+Promises: nothing here raises into the training code, blocks it or opens a
+socket; without an agent every call does nothing. One thread looks once a
+second whether the rank advances, and tells where it stands if it does not
+(STEADYRUN_STANDSTILL=0: no thread). What went wrong is counted (`run.errors`)
+and shown by `steadyrun doctor`.
 
 Steps count from 1, so that step N done means N steps done.
 """

@@ -9,6 +9,11 @@ import struct
 MAGIC = 0x3143455252555253
 VERSION = 1
 WRITER_OFFSET = 4096
+STANDSTILL_OFFSET = 5120
+GROUP_BYTES = 48
+GROUP_COUNT = 8
+FRAME_BYTES = 144
+FRAME_COUNT = 16
 COMMAND_OFFSET = 8192
 NAMES_OFFSET = 12288
 NAME_BYTES = 64
@@ -48,6 +53,21 @@ WRITER_FIELDS = {
     "finished": 76,
 }
 WRITER_BYTES = 80
+
+# struct srun_position
+POSITION_FIELDS = {"entered": 0, "mono_ns": 8, "group": 16}
+POSITION_BYTES = 64
+
+# struct srun_standstill
+STANDSTILL_FIELDS = {
+    "stack_seq": 0,
+    "stack_mono_ns": 8,
+    "frames": 16,
+    "groups_used": 20,
+    "positions": 24,
+    "stack": 536,
+}
+STANDSTILL_BYTES = 2840
 
 # struct srun_command
 COMMAND_FIELDS = {

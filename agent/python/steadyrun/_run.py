@@ -2,12 +2,14 @@
 
 import os
 import sys
+import threading
 import time
 
 from steadyrun import _environment as environment
 from steadyrun import _layout as layout
 from steadyrun import _recorder as recorder_words
 from steadyrun._recorder import Recorder
+from steadyrun._standstill import Standstill, Watcher
 
 _ABSENT = layout.struct.unpack(
     "<f", layout.struct.pack("<I", layout.ABSENT_BITS)
@@ -151,6 +153,8 @@ class Run:
         self._checkpoint_ns = 0
         self._command_seq = 0
         self._pending = None
+        self._standstill = None
+        self._watcher = None
         if recorder is not None:
             self._attach()
 
@@ -237,6 +241,24 @@ class Run:
             self._count_error()
             return _NO_PHASE
 
+    def collective(self, group):
+        """The training code is about to enter a collective of `group`.
+
+        For communicators that torch.distributed does not know; those it knows
+        are followed by themselves. `group`: a name of at most 47 bytes, equal
+        on all members and of no other communicator ("tp:0-7"); at most 8 a
+        rank. Of ranks that hang, it tells which one did not come.
+        """
+        if self._standstill is None:
+            return
+        try:
+            at = self._standstill.entered_word(group)
+            if at is None:
+                raise ValueError("communicator %r does not fit" % (group,))
+            self._words[at] += 1
+        except Exception:
+            self._count_error()
+
     def checkpoint_saved(self, step, path, shards=None):
         """This rank's part of the checkpoint of `step` is complete at `path`.
 
@@ -274,6 +296,8 @@ class Run:
                 str(parameters_sha256 or ""),
             )
             self._recorder.halves[recorder_words.FINISHED] = 1
+            if self._watcher is not None:
+                self._watcher.stop()
         except Exception:
             self._count_error()
 
@@ -289,7 +313,22 @@ class Run:
         recorder.signed[recorder_words.STEP] = -1
         recorder.words[recorder_words.PROGRESS_MONO_NS] = now
         self._enter(_PHASE_STARTUP)
+        self._standstill = Standstill(recorder)
         recorder.halves[recorder_words.PID] = os.getpid()
+
+    def _watch(self):
+        """Starts the thread that tells where this thread stands still."""
+        if self._recorder is None or not environment.number(
+            environment.STANDSTILL, 1
+        ):
+            return
+        self._watcher = Watcher(
+            self._recorder,
+            self._standstill,
+            threading.get_ident(),
+            self._count_error,
+        )
+        self._watcher.start()
 
     def _enter(self, phase):
         """Makes `phase` the current one; the time of the change."""
@@ -440,6 +479,7 @@ class Run:
     def _detach(self):
         """In a forked child: the recorder belongs to the parent."""
         self._recorder = None
+        self._standstill = None
 
 
 _current = None
@@ -456,6 +496,7 @@ def init():
     run = None
     try:
         run = Run(_open_recorder())
+        run._watch()
     except Exception as error:
         _warn("%s" % error)
         run = Run()

@@ -30,6 +30,7 @@ KINDS = {
     "stop_rank": Kind(RANK, 0, "SIGSTOP to a rank: a hang"),
     "exit_rank": Kind(RANK, 0, "a Python exception in a rank"),
     "nan_loss": Kind(RANK, 0, "a loss that is no number"),
+    "spin_rank": Kind(RANK, 0, "a rank computes for ever: a hang, all alive"),
     "slow_rank": Kind(RANK, 20, "a rank slower by `factor`"),
     "kill_agent": Kind(NODE, 0.5, "SIGKILL to an agent alone"),
     "kill_node": Kind(NODE, 20, "SIGKILL to all processes of a node"),
@@ -39,6 +40,9 @@ KINDS = {
     "corrupt_checkpoint": Kind(RANK, 0, "bytes of the newest one changed"),
     "fill_disk": Kind(NOTHING, 10, "no space for database and spools"),
 }
+
+# Done by the training code itself, at its step.
+IN_TRAINING = ("nan_loss", "exit_rank", "spin_rank")
 
 KEYS = {
     "kind": (str,),
@@ -243,7 +247,7 @@ class _Checker:
                 )
         if table.get("repeat") and "at_step" not in table:
             self._refuse(where("repeat"), "'repeat' needs 'at_step'")
-        if table.get("delay") and kind in ("nan_loss", "exit_rank"):
+        if table.get("delay") and kind in IN_TRAINING:
             if "at_step" in table:
                 self._refuse(
                     where("delay"),

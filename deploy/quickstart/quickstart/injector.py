@@ -12,6 +12,8 @@ import signal
 import threading
 import time
 
+from quickstart.fault_script import IN_TRAINING
+
 _RANK_WAIT_SECONDS = 10.0
 _ENDS_AN_ATTEMPT = ("kill_rank", "stop_rank", "kill_node", "pause_node")
 _DUTY_SECONDS = 0.1  # Period of slow_rank's stopping and going.
@@ -218,7 +220,7 @@ class Injector:
 
     @staticmethod
     def _is_in_training(fault):
-        return fault.kind in ("nan_loss", "exit_rank")
+        return fault.kind in IN_TRAINING
 
     def _put_fault_file(self, fault, step):
         rank = fault.rank
@@ -375,6 +377,7 @@ class Injector:
         "slow_rank": _slow_rank,
         "exit_rank": _in_training,
         "nan_loss": _in_training,
+        "spin_rank": _in_training,
         "kill_agent": _kill_agent,
         "kill_node": _kill_node,
         "pause_node": _pause_node,

@@ -55,6 +55,11 @@ class LayoutTest(unittest.TestCase):
                 "RECORDER_MAGIC": "MAGIC",
                 "RECORDER_VERSION": "VERSION",
                 "WRITER_OFFSET": "WRITER_OFFSET",
+                "STANDSTILL_OFFSET": "STANDSTILL_OFFSET",
+                "GROUP_BYTES": "GROUP_BYTES",
+                "GROUP_COUNT": "GROUP_COUNT",
+                "FRAME_BYTES": "FRAME_BYTES",
+                "FRAME_COUNT": "FRAME_COUNT",
                 "COMMAND_OFFSET": "COMMAND_OFFSET",
                 "NAMES_OFFSET": "NAMES_OFFSET",
                 "NAME_BYTES": "NAME_BYTES",
@@ -79,6 +84,8 @@ class LayoutTest(unittest.TestCase):
         self.compare({
             "sizeof(struct srun_header)": layout.HEADER.size,
             "sizeof(struct srun_writer)": layout.WRITER_BYTES,
+            "sizeof(struct srun_position)": layout.POSITION_BYTES,
+            "sizeof(struct srun_standstill)": layout.STANDSTILL_BYTES,
             "sizeof(struct srun_command)": layout.COMMAND_BYTES,
             "sizeof(struct srun_step)": layout.STEP_BYTES,
             "sizeof(struct srun_event)": layout.EVENT_BYTES,
@@ -88,7 +95,8 @@ class LayoutTest(unittest.TestCase):
         })
 
     def test_offsets(self):
-        for name in ("writer", "command", "step", "event"):
+        for name in ("writer", "position", "standstill", "command", "step",
+                     "event"):
             fields = getattr(layout, name.upper() + "_FIELDS")
             self.compare({
                 "offsetof(struct srun_%s, %s)" % (name, field): offset
@@ -105,7 +113,7 @@ class LayoutTest(unittest.TestCase):
     def test_environment_names(self):
         names = ("RECORDER", "RUN_ID", "ATTEMPT", "CHECKPOINT_DIR",
                  "RESUME_STEP", "RESUME_PATH", "TARGET_STEPS", "SKIP",
-                 "LEARNING_RATE_FACTOR")
+                 "LEARNING_RATE_FACTOR", "STANDSTILL")
         found = run_c("\n".join(
             'printf("%s=%%s\\n", SRUN_ENV_%s);' % (name, name)
             for name in names

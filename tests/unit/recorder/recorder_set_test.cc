@@ -96,6 +96,53 @@ TEST_F(RecorderSetTest, ObservesEachRank) {
   EXPECT_NEAR(ToSeconds(state.progress_age), 1.01, 0.001);
 }
 
+// What a rank says of where it stands is read once it stands still.
+TEST_F(RecorderSetTest, TellsWhereARankStandsStill) {
+  srun_standstill& here = *trainer(0).standstill();
+  std::strcpy(here.positions[0].group, "tp:0-1");
+  here.positions[0].entered = 7;  // Kept by the training code.
+  std::strcpy(here.positions[1].group, "0:0-3");
+  here.positions[1].entered = 812;
+  here.positions[1].mono_ns = 998'000'000'000u;
+  here.groups_used = 2;
+  std::strcpy(here.stack[0], "spin (train.py:77)");
+  std::strcpy(here.stack[1], "t\033\xff");
+  here.frames = 2;
+  here.stack_mono_ns = 998'000'000'000u;
+  here.stack_seq = 5;
+  const auto observe = [&](double seconds_ago) {
+    trainer(0).writer()->progress_mono_ns =
+        static_cast<std::uint64_t>((1000 - seconds_ago) * 1e9);
+    now_ = MonoTime{std::chrono::seconds(1000)};
+    Restart();
+    return Of<RankObserved>(Poll())[0].state;
+  };
+
+  RankState state = observe(2.5);
+  EXPECT_THAT(state.collectives, IsEmpty()) << "it may be a long step";
+  EXPECT_THAT(state.stack, IsEmpty());
+
+  state = observe(5);
+  EXPECT_THAT(state.collectives, ElementsAre(CollectivePosition{"tp:0-1", 7},
+                                             CollectivePosition{"0:0-3", 812}));
+  EXPECT_THAT(state.stack, ElementsAre("spin (train.py:77)", "t??"));
+  EXPECT_NEAR(ToSeconds(state.stack_age), 2.01, 0.001);
+
+  // Taken in an earlier standstill: only what is always current counts.
+  here.stack_mono_ns = here.positions[1].mono_ns = 900'000'000'000u;
+  state = observe(5);
+  EXPECT_THAT(state.collectives, ElementsAre(CollectivePosition{"tp:0-1", 7}));
+  EXPECT_THAT(state.stack, IsEmpty());
+
+  // Being replaced, and counters that lie.
+  here.stack_mono_ns = 998'000'000'000u;
+  here.stack_seq = 0;
+  here.frames = here.groups_used = ~0u;
+  state = observe(5);
+  EXPECT_THAT(state.stack, IsEmpty());
+  EXPECT_THAT(state.collectives, SizeIs(1)) << "the others have no name";
+}
+
 TEST_F(RecorderSetTest, StateAndCpuTimeComeFromTheProcess) {
   set_->SetPid("run-1", kAttempt, Rank{0}, ::getpid());
 

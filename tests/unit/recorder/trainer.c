@@ -47,3 +47,11 @@ void trainer_fast_steps(int64_t from, int64_t count) {
     (void)srun_step(&run, step, &values);
   }
 }
+
+uint32_t trainer_communicator(const char* group) {
+  return srun_communicator(&run, group);
+}
+
+void trainer_collective(uint32_t communicator) {
+  srun_collective(&run, communicator);
+}

@@ -18,6 +18,8 @@ void trainer_fast_steps(int64_t from, int64_t count);
 void trainer_finish(const char* sha256);
 void trainer_named(int64_t step, const char* name, float value);
 int64_t trainer_resume_step(void);
+uint32_t trainer_communicator(const char* group);
+void trainer_collective(uint32_t communicator);
 
 #ifdef __cplusplus
 }

@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "agent/recorder/rank_recorder.h"
+#include "agent/recorder/standstill.h"
 #include "tests/unit/recorder/trainer.h"
 #include "tests/unit/recorder/writer.h"
 
@@ -99,6 +100,29 @@ TEST(TrainerHeaderTest, PhasesNestAndComeBack) {
     EXPECT_EQ(phase(), Phase::kEvaluation);
     trainer_leave(step);
     EXPECT_EQ(phase(), Phase::kStep);
+  });
+}
+
+TEST(TrainerHeaderTest, CollectivesAreCountedByCommunicator) {
+  const std::string path = TempPath("c_collectives");
+  ASSERT_TRUE(CreateRecorder(path, SpecOf(0)).ok());
+
+  InTrainer(path, [&] {
+    ASSERT_EQ(trainer_attach(), 1);
+    const std::uint32_t data = trainer_communicator("dp:0,2");
+    const std::uint32_t tensor = trainer_communicator("tp:0-1");
+    EXPECT_EQ(trainer_communicator("dp:0,2"), data);
+    EXPECT_EQ(trainer_communicator(""), UINT32_MAX);
+    for (int i = 0; i < 3; ++i) trainer_collective(data);
+    trainer_collective(tensor);
+    trainer_collective(UINT32_MAX);
+
+    RankRecorder reader = OpenReader(path);
+    reader.Read();
+    const RankState state =
+        reader.Observe(SystemClock().MonoNow() + kStandstill);
+    EXPECT_EQ(state.collectives,
+              (std::vector<CollectivePosition>{{"dp:0,2", 3}, {"tp:0-1", 1}}));
   });
 }
 

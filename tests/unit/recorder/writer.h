@@ -35,6 +35,9 @@ class RawWriter {
   srun_writer* writer() {
     return reinterpret_cast<srun_writer*>(map_ + SRUN_WRITER_OFFSET);
   }
+  srun_standstill* standstill() {
+    return reinterpret_cast<srun_standstill*>(map_ + SRUN_STANDSTILL_OFFSET);
+  }
   srun_command* command() {
     return reinterpret_cast<srun_command*>(map_ + SRUN_COMMAND_OFFSET);
   }
