@@ -5,10 +5,10 @@
 //
 // Model: the logarithm of each block's median (block_series.h) goes to the
 // change-point detector. A change is verified: P(fewer than 5 blocks ago) >
-// 0.9, at least 2 blocks of the new level and 4 of the old, and the medians of
+// 0.9, at least 3 blocks of the new level and 4 of the old, and the medians of
 // both sides differ by more than `minimum` and by more than five standard
 // errors of what the blocks before scattered: a run whose steps vary by 15 %
-// shows changes of 17 % that are none. So it is told 10 to 14 steps after the
+// shows changes of 17 % that are none. So it is told 15 to 19 steps after the
 // onset, and never in the first 20 steps.
 
 #include <cstdint>
