@@ -16,8 +16,8 @@
 // numbers); communicators are nodes of the graph here, which makes it O(sum of
 // the group sizes) instead of waiters times laggards.
 //
-// Nothing feeds it yet: sequence numbers that reach the service with completed
-// steps are equal on all ranks by then. It needs them from within a step.
+// Numbers that come with completed steps are equal on all ranks by then: it is
+// fed from within a step, by ranks that stand still; see standstills.h.
 
 #include <cstddef>
 #include <cstdint>

@@ -36,12 +36,29 @@
 // steps. Twice the longest still learns an undeclared save of 8 s every few
 // hundred steps.
 //
-// Culprit, first rule that singles out fewer than half of the ranks: process
-// state T; lowest step; another phase than the majority, at the same step; the
-// one that computes while the rest wait, or waits while the rest spin; lowest
-// phase count. Else unknown, and the finding says so.
+// Culprit, first rule that singles out the smaller part of the ranks:
+//   process state T       what the kernel says needs no reasoning
+//   collectives           one rank, or fewer than half, that never came to a
+//                         collective the others are in and itself waits for
+//                         nobody: the numbers say who waits for whom, all
+//                         rules below only that somebody is different. Ranks
+//                         that wait in a circle end the search: the code calls
+//                         collectives in different orders, no rank is at fault
+//   lowest step; another phase than the majority, at the same step; the one
+//   that computes while the rest wait, or waits while the rest spin; lowest
+//   phase count
+//   stacks                fewer than half stand elsewhere than the majority.
+//                         Below the others since waiters may come to a
+//                         collective by several ways
+//   silence               it tells neither of the two while 3 of 4 others do:
+//                         its main thread may be stuck in C code that keeps
+//                         the interpreter's lock. Last, for other things
+//                         (another version, no room) make a rank silent too
+// Else unknown, and the finding says so: when all ranks have entered the same
+// collectives, that the network or a device inside one is left.
 //
-// Not done: stacks and collective sequence numbers; no collector brings them.
+// Ranks tell of their standstills at different times (see standstills.h). They
+// compare because a verdict comes only after seconds in which nobody advanced.
 
 #include <algorithm>
 #include <array>

@@ -4,8 +4,10 @@
 #include <functional>
 #include <iterator>
 #include <map>
+#include <utility>
 
 #include "server/detect/hang_detector.h"
+#include "server/detect/standstills.h"
 
 namespace steadyrun {
 namespace {
@@ -49,54 +51,90 @@ int OrderInStep(Phase phase) {
   return 0;
 }
 
+Ranks LivingRanks(const RunProgress& progress) {
+  Ranks living;
+  for (std::size_t r = 0; r < progress.Ranks().size(); ++r) {
+    const RankProgress& rank = progress.Ranks()[r];
+    if (rank.is_known && rank.life != RankLife::kExited) living.push_back(r);
+  }
+  return living;
+}
+
 class LaggardSearch {
  public:
   LaggardSearch(const RunProgress& progress, MonoTime now)
-      : progress_(progress), now_(now) {
-    for (std::size_t r = 0; r < progress.Ranks().size(); ++r) {
-      if (At(r).is_known && At(r).life != RankLife::kExited) {
-        living_.push_back(r);
-      }
-    }
-  }
+      : progress_(progress),
+        now_(now),
+        living_(LivingRanks(progress)),
+        standstills_(progress, living_) {}
 
-  Laggard Run() {
-    Laggard laggard = Find();
-    // Suspects first, then the others in order, as far as there is room.
+  Laggard Run() const {
+    const Suspicion suspicion = Find();
+    Laggard laggard = Name(suspicion);
+    for (const std::size_t r : suspicion.ranks) {
+      if (laggard.evidence.size() == kMaxLines) break;
+      laggard.evidence.push_back(Line(r));
+    }
+    // Then the others in order, as far as there is room.
+    std::size_t left = kMaxLines - laggard.evidence.size();
+    std::ranges::move(standstills_.Lines(suspicion.ranks),
+                      std::back_inserter(laggard.evidence));
     for (const std::size_t r : living_) {
-      if (laggard.evidence.size() >= kMaxLines) break;
-      std::string line = Line(r);
-      if (std::ranges::find(laggard.evidence, line) == laggard.evidence.end()) {
-        laggard.evidence.push_back(std::move(line));
-      }
+      if (left == 0) break;
+      if (std::ranges::binary_search(suspicion.ranks, r)) continue;
+      laggard.evidence.push_back(Line(r));
+      --left;
     }
     return laggard;
   }
 
  private:
+  struct Suspicion {
+    Ranks ranks;  // Ascending; empty: nobody is singled out.
+    std::string why;
+  };
+
   const RankProgress& At(std::size_t r) const { return progress_.Ranks()[r]; }
   const NodeId& NodeOf(std::size_t r) const {
     return progress_.Attempt().rank_nodes[r];
   }
 
-  Laggard Find() const {
-    if (living_.empty()) return {{}, "no living rank is known", {}};
-    if (living_.size() == 1) {
-      return Blame(living_, "it is the only rank");
-    }
+  Suspicion Find() const {
+    if (living_.empty()) return {{}, "no living rank is known"};
+    if (living_.size() == 1) return {living_, "it is the only rank"};
     if (auto found = ByState()) return *found;
+    if (auto found = ByCollectives()) return *found;
     if (auto found = ByStep()) return *found;
     if (auto found = ByPhase()) return *found;
     if (auto found = ByCpu()) return *found;
     if (auto found = ByPhaseCount()) return *found;
-    return {{},
-            fmt::format("all {} ranks stand at the same place", living_.size()),
-            {}};
+    if (auto found = ByStack()) return *found;
+    if (auto found = BySilence()) return *found;
+    return {{}, WhyUnknown()};
+  }
+
+  std::string WhyUnknown() const {
+    if (standstills_.AllEntered()) {
+      return fmt::format(
+          "all {} ranks have entered the same collectives: the network, or a "
+          "device inside a collective",
+          living_.size());
+    }
+    const std::size_t roots = standstills_.Wait().roots.size();
+    if (roots * 2 >= living_.size()) {
+      return fmt::format("{} of {} ranks are behind in a collective", roots,
+                         living_.size());
+    }
+    return fmt::format("all {} ranks stand at the same place", living_.size());
   }
 
   // A suspect set must be the smaller part, or nobody is singled out.
   bool IsMinority(const Ranks& ranks) const {
     return !ranks.empty() && ranks.size() * 2 <= living_.size();
+  }
+
+  bool IsFew(const Ranks& ranks) const {
+    return !ranks.empty() && ranks.size() * 2 < living_.size();
   }
 
   template <typename Predicate>
@@ -106,14 +144,16 @@ class LaggardSearch {
     return ranks;
   }
 
-  Laggard Blame(const Ranks& ranks, std::string why) const {
+  static Suspicion Blame(Ranks ranks, std::string why) {
+    return {std::move(ranks), std::move(why)};
+  }
+
+  // The rank, or the node that all of them are on.
+  Laggard Name(const Suspicion& suspicion) const {
+    const Ranks& ranks = suspicion.ranks;
     Laggard laggard;
-    laggard.why = std::move(why);
-    for (const std::size_t r : ranks) {
-      if (laggard.evidence.size() < kMaxLines) {
-        laggard.evidence.push_back(Line(r));
-      }
-    }
+    laggard.why = suspicion.why;
+    if (ranks.empty()) return laggard;
     const NodeId& node = NodeOf(ranks.front());
     if (ranks.size() == 1) {
       laggard.culprit = {node, Rank{static_cast<std::int32_t>(ranks[0])}};
@@ -126,7 +166,7 @@ class LaggardSearch {
     return laggard;
   }
 
-  std::optional<Laggard> ByState() const {
+  std::optional<Suspicion> ByState() const {
     const Ranks stopped =
         Where([&](std::size_t r) { return At(r).stopped_since.has_value(); });
     if (stopped.empty() || stopped.size() == living_.size()) {
@@ -135,7 +175,20 @@ class LaggardSearch {
     return Blame(stopped, "its process is stopped (state T)");
   }
 
-  std::optional<Laggard> ByStep() const {
+  // The one that never came, or the few. Ranks that wait in a circle are all
+  // at fault, or none of them: it is the code they share.
+  std::optional<Suspicion> ByCollectives() const {
+    Ranks roots = standstills_.Roots();
+    const CollectiveWait& wait = standstills_.Wait();
+    if (roots.size() == 1 || IsFew(roots)) {
+      std::ranges::sort(roots);
+      return Blame(std::move(roots), wait.why);
+    }
+    if (wait.roots.empty() && !wait.cycles.empty()) return Blame({}, wait.why);
+    return std::nullopt;
+  }
+
+  std::optional<Suspicion> ByStep() const {
     const Step lowest = progress_.MinStep();
     const Ranks behind =
         Where([&](std::size_t r) { return At(r).step == lowest; });
@@ -146,7 +199,7 @@ class LaggardSearch {
                     living_.size() - behind.size(), progress_.MaxStep().value));
   }
 
-  std::optional<Laggard> ByPhase() const {
+  std::optional<Suspicion> ByPhase() const {
     std::map<Phase, Ranks> groups;
     for (const std::size_t r : living_) groups[At(r).phase].push_back(r);
     if (groups.size() < 2) return std::nullopt;
@@ -176,7 +229,7 @@ class LaggardSearch {
                                        PhaseName(At(earliest[0]).phase)));
   }
 
-  std::optional<Laggard> ByPhaseCount() const {
+  std::optional<Suspicion> ByPhaseCount() const {
     const std::uint64_t lowest =
         At(*std::ranges::min_element(living_, {}, [&](std::size_t r) {
           return At(r).phase_seq;
@@ -184,11 +237,11 @@ class LaggardSearch {
     const Ranks behind =
         Where([&](std::size_t r) { return At(r).phase_seq == lowest; });
     // Ranks may differ by habit (rank 0 evaluates alone): only a few count.
-    if (behind.size() * 2 >= living_.size()) return std::nullopt;
+    if (!IsFew(behind)) return std::nullopt;
     return Blame(behind, "it made fewer phase changes than the others");
   }
 
-  std::optional<Laggard> ByCpu() const {
+  std::optional<Suspicion> ByCpu() const {
     const Ranks computing =
         Where([&](std::size_t r) { return At(r).CpuShare() >= kComputing; });
     const Ranks waiting = Where([&](std::size_t r) {
@@ -204,6 +257,22 @@ class LaggardSearch {
       return Blame(waiting, "it waits while the others spin");
     }
     return std::nullopt;
+  }
+
+  std::optional<Suspicion> ByStack() const {
+    const Ranks outliers = standstills_.Outliers();
+    if (!IsFew(outliers)) return std::nullopt;
+    return Blame(outliers, standstills_.WhyOutlier(outliers.front()));
+  }
+
+  // A main thread in C code that keeps the interpreter's lock cannot tell.
+  std::optional<Suspicion> BySilence() const {
+    const Ranks silent = standstills_.Silent();
+    if (!IsMinority(silent)) return std::nullopt;
+    return Blame(silent,
+                 fmt::format("it does not tell where it stands, the other {} "
+                             "do",
+                             living_.size() - silent.size()));
   }
 
   std::string Line(std::size_t r) const {
@@ -224,7 +293,8 @@ class LaggardSearch {
 
   const RunProgress& progress_;
   const MonoTime now_;
-  Ranks living_;
+  const Ranks living_;
+  const Standstills standstills_;
 };
 
 }  // namespace

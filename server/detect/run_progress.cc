@@ -13,6 +13,21 @@ bool IsStopped(char process_state) {
   return process_state == 'T' || process_state == 't';
 }
 
+// What the heartbeat tells, if it was taken after the rank's last advance. The
+// same word comes with every heartbeat of a hang: it is copied once.
+std::shared_ptr<const Standstill> NewestStandstill(
+    const RankState& state, const std::shared_ptr<const Standstill>& known) {
+  if (state.collectives.empty() && state.stack.empty()) return nullptr;
+  if (state.life == RankLife::kExited) return nullptr;
+  if (state.stack_age > state.progress_age) return nullptr;
+  if (known != nullptr && known->collectives == state.collectives &&
+      known->stack == state.stack) {
+    return known;
+  }
+  return std::make_shared<const Standstill>(
+      Standstill{state.collectives, state.stack});
+}
+
 }  // namespace
 
 double RankProgress::CpuShare() const {
@@ -60,6 +75,7 @@ bool RunProgress::Observe(const RankState& state, MonoTime now) {
   } else if (!rank.stopped_since.has_value()) {
     rank.stopped_since = now;
   }
+  rank.standstill = NewestStandstill(state, rank.standstill);
   rank.is_known = true;
   rank.life = state.life;
   rank.step = state.step;
@@ -73,7 +89,9 @@ bool RunProgress::Observe(const RankState& state, MonoTime now) {
 
 void RunProgress::ObserveExit(Rank rank) {
   if (!attempt_.Has(rank)) return;
-  ranks_[static_cast<std::size_t>(rank.value)].life = RankLife::kExited;
+  RankProgress& gone = ranks_[static_cast<std::size_t>(rank.value)];
+  gone.life = RankLife::kExited;
+  gone.standstill.reset();
 }
 
 MonoTime RunProgress::LastAdvance() const {

@@ -6,12 +6,16 @@
 // Fed with heartbeats, which are level-triggered, so a lost one loses nothing.
 // An advance is a completed step or a change of phase. Its time is the
 // receiver's clock less the age the agent measured; two machines' wall clocks
-// are never compared. O(1) state a rank (about 96 bytes). One thread.
+// are never compared. O(1) state a rank (about 120 bytes), and for one that
+// stands still what it tells of itself, bounded by the message (1 to 4 KB);
+// nothing is allocated for a rank that advances. One thread.
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/clock.h"
@@ -19,6 +23,12 @@
 #include "server/detect/watched_attempt.h"
 
 namespace steadyrun {
+
+// Where a rank stands, told by its training process: see proto RankState.
+struct Standstill {
+  std::vector<CollectivePosition> collectives;  // <= kMaxCollectives.
+  std::vector<std::string> stack;  // Innermost first; <= kMaxStackFrames.
+};
 
 struct RankProgress {
   bool is_known = false;  // Some heartbeat of this attempt named the rank.
@@ -36,6 +46,9 @@ struct RankProgress {
   // base of CpuShare().
   double cpu_base_seconds = 0;
   MonoTime cpu_base;
+  // Of the newest heartbeat, taken since the last advance. Null: it advances,
+  // has exited, or does not tell. Shared only so that this struct copies.
+  std::shared_ptr<const Standstill> standstill;
 
   // CPU used since the last advance, as a share of one core; negative when
   // the span is too short to tell (below 2 s).

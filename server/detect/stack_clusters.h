@@ -4,9 +4,7 @@
 // normalised (addresses, line numbers and identifiers of threads removed) and
 // grouped; those outside of the group that holds more than half are the
 // outliers. Waiters all stand in the same collective, who keeps them waiting
-// does not. O(total length of the frames).
-//
-// Nothing feeds it yet: no collector takes stacks.
+// does not. O(total length of the frames). Fed by standstills.h.
 
 #include <cstddef>
 #include <optional>
