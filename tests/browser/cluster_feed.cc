@@ -2,8 +2,8 @@
 // agents that say Hello, obey Stop, Start, Save and Verify, and report steps,
 // exits and checkpoint shards. There is no process behind the ranks; faults
 // are ordered on stdin, a line each:
-//   crash RANK | nan | spike | slow RANK FACTOR | hold | go | silent NODE |
-//   pace MILLISECONDS | end
+//   crash RANK | freeze RANK | nan | spike | slow RANK FACTOR | hold | go |
+//   silent NODE | pace MILLISECONDS | end
 // Usage: cluster_feed HOST:PORT RUN NODES RANKS_PER_NODE SPARES FAST_STEPS
 //                     [TOKEN]
 // The first FAST_STEPS steps are made without a pause.
@@ -34,6 +34,9 @@ namespace {
 
 constexpr int kCheckpointEvery = 100;
 constexpr int kTargetSteps = 20'000;
+// Names that no detector judges.
+constexpr const char* kNamed[] = {"reward/mean", "reward/std", "actor/kl_coef",
+                                  "response_length/max", "rollout/wait_ratio"};
 
 struct Settings {
   std::string server;
@@ -86,7 +89,7 @@ class Node {
   const std::string& Name() const { return name_; }
 
   // One turn: what was ordered is obeyed, and perhaps a step is made.
-  void Turn(bool make_step, Faults* faults, int crash_rank) {
+  void Turn(bool make_step, Faults* faults, int crash_rank, int freeze_rank) {
     absl::MutexLock lock(&mutex_);
     if (is_gone_) return;
     v1::AgentMessage message;
@@ -95,8 +98,9 @@ class Node {
     commands_.clear();
     for (const int rank : ranks_) {
       if (rank == crash_rank) Crash(rank, &message);
+      if (rank == freeze_rank) frozen_ = rank;
     }
-    if (make_step && !ranks_.empty() && crashed_ < 0) {
+    if (make_step && !ranks_.empty() && crashed_ < 0 && frozen_ < 0) {
       AddStep(faults, &message);
     }
     const auto now = std::chrono::steady_clock::now();
@@ -113,9 +117,9 @@ class Node {
     absl::MutexLock lock(&mutex_);
     return ranks_.empty() ? -1 : step_;
   }
-  bool HasCrashed() const {
+  bool StandsStill() const {
     absl::MutexLock lock(&mutex_);
-    return crashed_ >= 0;
+    return crashed_ >= 0 || frozen_ >= 0;
   }
 
  private:
@@ -136,7 +140,7 @@ class Node {
       if (started_ < floor_) ranks_.clear();
     } else if (command.has_start() && command.attempt() > started_) {
       started_ = command.attempt();
-      crashed_ = -1;
+      crashed_ = frozen_ = -1;
       ranks_.clear();
       for (const auto& rank : command.start().ranks()) {
         ranks_.push_back(rank.rank());
@@ -207,10 +211,12 @@ class Node {
     for (const int rank : ranks_) {
       block->add_ranks(static_cast<std::uint32_t>(rank));
     }
-    for (std::uint32_t m = 1; m <= 4; ++m) block->add_metrics(m);
-    block->add_metrics(1000);
-    block->add_names("reward/mean");
-    std::vector<float> values(5 * n);
+    for (std::uint32_t m = 1; m <= 5; ++m) block->add_metrics(m);
+    for (std::uint32_t m = 0; m < std::size(kNamed); ++m) {
+      block->add_metrics(1000 + m);
+      block->add_names(kNamed[m]);
+    }
+    std::vector<float> values((5 + std::size(kNamed)) * n);
     const double x = static_cast<double>(step_);
     const double wave = std::sin(x * 12.9898) * 0.5 + std::sin(x * 3.7) * 0.5;
     for (std::size_t r = 0; r < n; ++r) {
@@ -232,7 +238,14 @@ class Node {
       values[n + r] = static_cast<float>(loss);
       values[2 * n + r] = static_cast<float>(norm);
       values[3 * n + r] = 4096;
-      values[4 * n + r] = static_cast<float>(std::tanh(x / 900) + 0.05 * wave);
+      values[4 * n + r] = static_cast<float>(0.8 * seconds);
+      const double named[] = {std::tanh(x / 900) + 0.05 * wave,
+                              0.3 + 0.02 * wave, 0.001 * (1 + x / 5000),
+                              900 + 60 * wave + x / 10,
+                              0.2 + 0.05 * std::fabs(own)};
+      for (std::size_t m = 0; m < std::size(kNamed); ++m) {
+        values[(5 + m) * n + r] = static_cast<float>(named[m]);
+      }
     }
     block->set_values(values.data(), values.size() * sizeof(float));
     block->set_end_unix_ms(UnixMillis());
@@ -279,9 +292,10 @@ class Node {
       rank->set_life(is_dead ? v1::RANK_LIFE_EXITED : v1::RANK_LIFE_ALIVE);
       if (is_dead) rank->mutable_exit()->set_code(1);
       rank->set_step(step_ - 1);
+      const bool is_frozen = ranks_[i] == frozen_;
       rank->set_phase(v1::PHASE_STEP);
       rank->set_phase_seq(static_cast<std::uint64_t>(step_));
-      rank->set_process_state(is_dead ? "Z" : "R");
+      rank->set_process_state(is_dead ? "Z" : is_frozen ? "T" : "R");
       rank->set_save_ack_seq(save_seq_);
     }
   }
@@ -304,6 +318,7 @@ class Node {
   std::int64_t started_ = 0;
   std::vector<int> ranks_;
   int crashed_ = -1;
+  int frozen_ = -1;  // As by SIGSTOP.
   int world_ = 0;
   std::string directory_;
   std::int64_t step_ = 0;
@@ -350,6 +365,7 @@ class Cluster {
     absl::MutexLock lock(&mutex_);
     if (verb == "end") return false;
     if (verb == "crash") words >> crash_rank_;
+    if (verb == "freeze") words >> freeze_rank_;
     if (verb == "nan") faults_.nan = true;
     if (verb == "spike") faults_.spike = true;
     if (verb == "hold") faults_.hold = true;
@@ -374,25 +390,26 @@ class Cluster {
         absl::MutexLock lock(&mutex_);
         const auto now = std::chrono::steady_clock::now();
         std::int64_t newest = -1;
-        bool has_crashed = crash_rank_ >= 0;
+        bool stands_still = crash_rank_ >= 0 || freeze_rank_ >= 0;
         int holding = 0;
         for (const auto& node : nodes_) {
           newest = std::max(newest, node->Step());
-          has_crashed = has_crashed || node->HasCrashed();
+          stands_still = stands_still || node->StandsStill();
           holding += node->Step() >= 0 && !node->IsSilent() ? 1 : 0;
         }
         is_fast = newest >= 0 && newest < settings_.fast_steps;
         // A collective needs all of its ranks.
-        make_step = !faults_.hold && !has_crashed &&
+        make_step = !faults_.hold && !stands_still &&
                     holding == settings_.nodes && newest < kTargetSteps &&
                     (is_fast || now - last_step >
                                     std::chrono::milliseconds(faults_.pace_ms));
         if (make_step) last_step = now;
         for (const auto& node : nodes_) {
           if (node->Name() == silent_node_) node->Silence();
-          if (!node->IsSilent()) node->Turn(make_step, &faults_, crash_rank_);
+          if (node->IsSilent()) continue;
+          node->Turn(make_step, &faults_, crash_rank_, freeze_rank_);
         }
-        crash_rank_ = -1;
+        crash_rank_ = freeze_rank_ = -1;
         silent_node_.clear();
         if (make_step) faults_.nan = faults_.spike = false;
       }
@@ -406,6 +423,7 @@ class Cluster {
   absl::Mutex mutex_;
   Faults faults_ ABSL_GUARDED_BY(mutex_);
   int crash_rank_ ABSL_GUARDED_BY(mutex_) = -1;
+  int freeze_rank_ ABSL_GUARDED_BY(mutex_) = -1;
   std::string silent_node_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<Node>> nodes_;
 };

@@ -4,67 +4,19 @@
 // findings. SHOTS=DIR keeps pictures of all screens.
 // Exits 77 (skipped) with a message where chromium or the packages are missing.
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync } from "node:fs";
-import { createRequire } from "node:module";
 import { Feed, Server, until } from "./cluster.mjs";
-
-const require = createRequire(new URL("../../dashboards/web/package.json", import.meta.url));
-const chromiumPath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find(existsSync);
-let chromium;
-let axe;
-try {
-  ({ chromium } = require("playwright-core"));
-  axe = require.resolve("axe-core/axe.min.js");
-} catch {
-  // Told below.
-}
-if (!chromiumPath || !chromium || !axe) {
-  console.log("skipped: needs chromium (deploy/install-packages.sh browser) and npm ci in dashboards/web");
-  process.exit(77);
-}
+import { checkAxe, failing, go, launch, newPage, passed, problems, shoot } from "./harness.mjs";
+import { checkPolicyReplay } from "./policy.mjs";
+import { checkTabs } from "./tabs.mjs";
 
 const RUN = "gpt-70b";
-const shots = process.env.SHOTS;
-if (shots) mkdirSync(shots, { recursive: true });
-const started = Date.now();
-const passed = (what) => console.log(`ok ${((Date.now() - started) / 1000).toFixed(1)} s  ${what}`);
-
-const problems = []; // What no page may ever do.
-let mayFail = false; // While the server is down, failed requests are right.
-async function newPage(browser, server, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 },
-    bypassCSP: false, ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
-  page.on("console", (message) => {
-    if (message.type() === "error" && !mayFail) problems.push("console: " + message.text());
-  });
-  page.on("pageerror", (error) => problems.push("error: " + error.message));
-  page.on("request", (request) => {
-    if (!request.url().startsWith(server.url + "/")) problems.push("asked " + request.url());
-  });
-  return page;
-}
-const go = async (page, server, hash, sign) => {
-  await page.goto(server.url + "/" + hash);
-  await page.getByText(sign).first().waitFor();
-};
-async function checkAxe(page, what) {
-  // Evaluated, not added as a script: the page's policy forbids that.
-  const source = (await import("node:fs")).readFileSync(axe, "utf8");
-  await page.evaluate(source);
-  const { violations } = await page.evaluate(() => window.axe.run(document, {
-    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] }));
-  const serious = violations.filter((v) => ["serious", "critical"].includes(v.impact));
-  assert.deepEqual(serious.map((v) => `${what}: ${v.id} ${v.nodes[0].html.slice(0, 160)} ${v.nodes[0].failureSummary}`), []);
-}
 const runOf = (server) => server.get("runs/" + RUN);
 const incidentsOf = async (server) => (await server.get(`runs/${RUN}/incidents`)).incidents;
 
 // ---- the cluster and its story ------------------------------------------
 const server = await new Server().start();
 const feed = new Feed(server, { run: RUN, nodes: 8, ranks: 8, spares: 1, fast: 1200 });
-const browser = await chromium.launch({ executablePath: chromiumPath, args: ["--no-sandbox"] });
+const browser = await launch();
 let failed = false;
 try {
   const page = await newPage(browser, server, { colorScheme: "dark" });
@@ -77,8 +29,12 @@ try {
   feed.order("crash 43");
   await until("a crash is recovered from", async () =>
     (await incidentsOf(server)).some((i) => i.kind === "crash" && i.state === "recovered"));
-  const crash = (await incidentsOf(server)).find((i) => i.kind === "crash");
-  passed("a cluster with a NaN, a crash and a straggler");
+  feed.order("freeze 21");
+  await until("a hang is recovered from", async () =>
+    (await incidentsOf(server)).some((i) => i.kind === "hang" && i.state === "recovered"));
+  const of = async (kind) => (await incidentsOf(server)).find((i) => i.kind === kind);
+  const [crash, hang] = [await of("crash"), await of("hang")];
+  passed("a cluster with a NaN, a crash, a frozen rank and a straggler");
 
   // ---- fleet and keys ----------------------------------------------------
   await go(page, server, "", RUN);
@@ -135,19 +91,82 @@ try {
   await page.waitForURL(/from=\d+&to=\d+/);
   await page.getByText("all steps").click();
   await page.getByRole("button", { name: "log" }).first().click();
-  await page.selectOption("select", "reward/mean");
-  await page.getByRole("figure", { name: "reward/mean by step" }).waitFor();
-  await page.getByRole("button", { name: "Remove the chart" }).click();
-  await checkAxe(page, "run");
-  passed("run: curves, cursor, range, heatmap, another metric");
+  passed("run: curves, cursor, range, heatmap");
+
+  // Metrics by what they mean, small and together, with one cursor.
+  const metrics = page.getByRole("region", { name: "Metrics" });
+  await metrics.scrollIntoViewIfNeeded();
+  assert.deepEqual(await metrics.locator("summary h3").allInnerTexts(),
+    ["Reward", "Policy and KL", "Lengths", "Rollout", "Throughput", "Time"]);
+  const figure = (name) => metrics.getByRole("figure", { name: name + " by step" });
+  for (const name of ["reward/mean", "reward/std", "actor/kl_coef", "response_length/max", "rollout/wait_ratio"]) {
+    await figure(name).scrollIntoViewIfNeeded();
+    await until(name + " is drawn", async () =>
+      Number(await figure(name).locator(".plot").getAttribute("data-points")) > 100);
+  }
+  assert.equal(await figure("compute_seconds").count(), 0, "a closed group costs nothing");
+  await metrics.getByText("Time", { exact: true }).click();
+  await figure("compute_seconds").waitFor();
+  await figure("reward/mean").locator(".u-over").hover();
+  for (const name of ["reward/mean", "reward/std", "rollout/wait_ratio"]) {
+    await figure(name).getByText(/step [\d,]+: /).waitFor();
+  }
+  await checkAxe(page, "run with metrics");
+  await shoot(page, "run-metrics", { fullPage: true });
+  passed("metrics in groups, one cursor over all");
+
+  // ---- one rank ------------------------------------------------------------
+  await go(page, server, `#/run/${RUN}`, "Step time by rank");
+  await page.locator(".slowest tbody tr").first().getByRole("link").focus();
+  await page.keyboard.press("Enter");
+  await page.waitForURL(new RegExp(`#/rank/${RUN}/37$`));
+  await page.getByText(/1\.4\d ×/).waitFor();
+  await page.getByText("node-04", { exact: true }).waitFor();
+  await until("three curves of the rank", () => page.evaluate(() => {
+    const plots = [...document.querySelectorAll(".plot")];
+    return plots.length === 3 && plots.every((p) => Number(p.dataset.points) > 500);
+  }));
+  await page.locator(".plot .u-over").first().hover();
+  await page.getByText(/step [\d,]+: \d+ ms, run \d+ ms/).first().waitFor();
+  await page.getByRole("link", { name: "rank 38" }).click();
+  await page.getByText("1.00 ×").first().waitFor();
+  await page.getByLabel("Go to rank").fill("21");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/\/21$/);
+  await page.getByRole("region", { name: "Incidents" }).getByText("hang").waitFor();
+  await go(page, server, `#/run/${RUN}`, "Step time by rank");
+  await page.locator("canvas.heat").scrollIntoViewIfNeeded();
+  await until("a click on the picture leads to the rank", async () => {
+    if (/#\/rank\//.test(page.url())) return true;
+    const box = await page.locator("canvas.heat").boundingBox();
+    await page.mouse.click(box.x + box.width * 0.5, box.y + box.height * (12.5 / rows.length));
+    return false;
+  });
+  assert.match(page.url(), new RegExp(`#/rank/${RUN}/12$`));
+  await go(page, server, `#/rank/${RUN}/64`, "has no rank 64");
+  passed("one rank against its run, by link, keys and click");
+
+  // ---- who did not arrive ----------------------------------------------------
+  await go(page, server, `#/incident/${hang.id}`, "Who arrived and who did not");
+  const stood = page.getByRole("region", { name: "Where the ranks stood" }).getByRole("row");
+  assert.match(await stood.nth(1).innerText(), /^21\s.*did not arrive/s);
+  assert.match(await stood.nth(1).innerText(), /stopped/);
+  assert.match(await stood.nth(2).innerText(), /waited/);
+  await page.getByRole("link", { name: "rank 21's history" }).click();
+  await page.waitForURL(new RegExp(`#/rank/${RUN}/21$`));
+  passed("incident: who arrived and who did not");
+
+  await checkPolicyReplay(page, server, RUN);
 
   // ---- the other screens ---------------------------------------------------
   const screens = [
+    ["hang", `#/incident/${hang.id}`, "Who arrived and who did not"],
+    ["rank", `#/rank/${RUN}/37`, "Against the median"],
     ["incident", `#/incident/${crash.id}`, "an illegal memory access was encountered <b>not markup</b>"],
     ["recovery", `#/recovery/${RUN}`, "who has acknowledged"],
     ["checkpoints", `#/checkpoints/${RUN}`, "a restart would use it"],
     ["time", `#/time/${RUN}`, "the parts sum to"],
-    ["policy", `#/policy/${RUN}`, "same_failure_limit"],
+    ["policy", `#/policy/${RUN}`, "A replay only reads"],
     ["audit", `#/audit/${RUN}`, "launch"],
     ["nodes", "#/nodes", "node-08"],
     ["fleet", "#/fleet", RUN],
@@ -157,8 +176,8 @@ try {
   for (const [name, hash, sign] of screens) {
     for (const [theme, one] of [["dark", page], ["light", light]]) {
       await go(one, server, hash, sign);
-      if (theme === "light" || name === "run") await checkAxe(one, `${name}, ${theme}`);
-      if (shots) await one.screenshot({ path: `${shots}/${name}-${theme}.png`, fullPage: true });
+      await checkAxe(one, `${name}, ${theme}`);
+      await shoot(one, `${name}-${theme}`, { fullPage: true });
     }
   }
   const [dark, bright] = await Promise.all([page, light].map((one) =>
@@ -174,6 +193,8 @@ try {
   passed("every screen in both themes, axe");
 
   // ---- actions ---------------------------------------------------------------
+  // An order is refused if an incident has come since: no more stragglers.
+  feed.order("slow 37 1");
   const dialog = page.getByRole("dialog");
   const act = async (button, reason, { typed, done, submit }) => {
     await page.getByRole("button", { name: button }).first().click();
@@ -187,7 +208,7 @@ try {
       await dialog.locator("input[name=typed]").fill(typed);
     }
     await until("the order can be sent", () => order.isEnabled());
-    if (shots) await page.screenshot({ path: `${shots}/action-${submit}.png` });
+    await shoot(page, "action-" + submit.replace(" ", "-"));
     await order.click();
     await dialog.locator(".done").getByText(done).waitFor();
     await dialog.getByRole("button", { name: "Close" }).click();
@@ -201,6 +222,7 @@ try {
   const attempt = Number((await running(1)).attempt);
   await act("Restart", "a test of it", { typed: RUN, submit: "restart", done: /restarted by/ });
   await running(attempt + 1);
+  await page.getByText("More", { exact: true }).click();
   await act("Pause", "for a while", { submit: "pause", done: /saves step|paused/ });
   await until("it is paused", async () => (await runOf(server)).phase === "paused");
   await act("Resume", "go on", { submit: "resume", done: /resumed by/ });
@@ -214,10 +236,10 @@ try {
   await running(attempt + 3);
   await dialog.locator("input[name=reason]").fill("stale");
   await dialog.locator("input[name=typed]").fill(RUN);
-  mayFail = true; // A refusal is an HTTP error, which Chromium tells.
-  await dialog.getByRole("button", { name: "restart" }).click();
-  await dialog.getByText(/nothing was done: it (is at attempt|has had)/).waitFor();
-  mayFail = false;
+  await failing(async () => { // A refusal is an HTTP error, which Chromium tells.
+    await dialog.getByRole("button", { name: "restart" }).click();
+    await dialog.getByText(/nothing was done: it (is at attempt|has had)/).waitFor();
+  });
   assert.equal(Number((await runOf(server)).attempt), attempt + 3);
   await dialog.getByRole("button", { name: "Cancel" }).click();
 
@@ -230,15 +252,43 @@ try {
   await act("Release node-08", "was nothing", { submit: "release", done: /may be used again/ });
   passed("checkpoint, restart, pause, resume, rollback, quarantine, release; a stale order refused");
 
+  // Mute with a duration, from the menu and by keys alone.
+  await go(page, server, `#/run/${RUN}`, "Step time by rank");
+  await page.getByText("More", { exact: true }).focus();
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await dialog.getByText("Nothing is sent about the run until the mute ends").waitFor();
+  await dialog.locator("select[name=duration]").selectOption("4 hours");
+  await dialog.locator("input[name=reason]").fill("planned work");
+  await checkAxe(page, "mute");
+  await shoot(page, "action-mute");
+  await dialog.getByRole("button", { name: "mute", exact: true }).click();
+  await dialog.getByText(/nobody is notified of run gpt-70b for 240 min/).waitFor();
+  await dialog.getByRole("button", { name: "Close" }).click();
+  await go(page, server, `#/recovery/${RUN}`, "who has acknowledged");
+  await page.getByRole("main").getByRole("button", { name: "Unmute" }).click();
+  await dialog.locator("input[name=reason]").fill("done");
+  await dialog.getByRole("button", { name: "unmute" }).click();
+  await dialog.getByText(/notifications of run gpt-70b go out again/).waitFor();
+  await dialog.getByRole("button", { name: "Close" }).click();
+  const mutes = (await server.get("journal?run=" + RUN + "&limit=1000")).events.filter((e) => e.kind === "mute");
+  assert.deepEqual(mutes.map((e) => e.state), ["on", "off"]);
+  passed("mute for four hours, unmute");
+
+  await running(attempt + 4);
+  await checkTabs(browser, server, RUN);
+
   // ---- a lost connection ------------------------------------------------------
   await go(page, server, `#/run/${RUN}`, "Step time by rank");
   await page.getByText("live", { exact: true }).waitFor();
-  mayFail = true;
-  await server.stop("SIGKILL");
-  await page.getByText("connection lost, trying again").waitFor();
-  await server.start();
-  await page.getByText("live", { exact: true }).waitFor();
-  mayFail = false;
+  await failing(async () => {
+    await server.stop("SIGKILL");
+    await page.getByText("connection lost, trying again").waitFor();
+    await server.start();
+    await page.getByText("live", { exact: true }).waitFor();
+  });
   passed("a killed server: told, then live again");
 
   // ---- the last action -----------------------------------------------------------
@@ -261,8 +311,8 @@ const secured = await new Server({
   tokens: `viewer ${await sha("view-token")} vera\noperator ${await sha("op-token")} otto\nagent ${await sha("agent-token")}\n`,
 }).start();
 try {
-  mayFail = true; // 401 until the login.
   const page = await newPage(browser, secured);
+  await failing(async () => { // 401 until the login.
   await page.goto(secured.url + "/");
   await page.locator("input[name=token]").fill("wrong");
   await page.getByRole("button", { name: "Log in" }).click();
@@ -283,6 +333,7 @@ try {
   await page.getByRole("button", { name: "log out" }).click();
   await page.getByText("asks for a token").waitFor();
   assert.equal((await page.context().cookies()).length, 0);
+  });
   passed("tokens: refused, viewer, cookie, no action for a viewer, log out");
 } catch (error) {
   failed = true;

@@ -16,6 +16,9 @@ export interface Run {
   placement: { node: string; node_rank: number; ranks: number[] }[];
   verdict: string; why: string; next: string; restarts_left: number;
   phase_since_unix_ms: Int;
+  // Not told by older servers, nor by a feed that has not read the run yet.
+  loss_line?: (number | string)[]; goodput?: number | null; goodput_seconds?: number;
+  policy_mode?: string; is_held?: boolean; hold_reason?: string;
 }
 export interface Incident {
   id: string; run: string; kind: string; severity: string; attempt: Int;
@@ -66,6 +69,23 @@ export interface Heatmap {
   slowest: { rank: number; node: string; mean_ratio: number; worst_ratio: number;
              worst_step: Int; mean_seconds: number }[];
 }
+export interface RankSeries { step: Int[]; attempt: Int[]; value: (number | string)[]; }
+export interface Side {
+  answer: string; fired: Int; acted: Int; left_alone: Int; steps_lost: Int;
+}
+export interface BacktestFinding {
+  kind: string; detector: string; attempt: Int; onset_step: Int; detected_step: Int;
+  culprit: { node: string; rank: number } | null; severity: string; action: string;
+  acts: boolean; reason: string; evidence: string[];
+}
+export interface Backtest {
+  rows: Int; attempts: Int; first_step: Int; last_step: Int; is_cut: boolean;
+  kinds: { kind: string; is_from_rows: boolean; recorded: Int; recorded_acted: Int;
+           recorded_steps_lost: Int; before: Side; after: Side }[];
+  before_halt: string; after_halt: string;
+  before_findings: BacktestFinding[]; after_findings: BacktestFinding[];
+  notes: string[];
+}
 export interface Session { role: string; name: string; tokens_required: boolean; }
 
 export class ApiError extends Error {
@@ -96,17 +116,17 @@ export async function get<T>(path: string): Promise<T> {
   return read<T>(await fetch("/api/v1/" + path, { signal: AbortSignal.timeout(15000) }));
 }
 
-async function post<T>(path: string, body: unknown): Promise<T> {
+async function post<T>(path: string, body: unknown, timeoutMs = 20_000): Promise<T> {
   return read<T>(await fetch(path, {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-Steadyrun-Request": "1" },
     body: JSON.stringify(body),
-    signal: AbortSignal.timeout(20000),
+    signal: AbortSignal.timeout(timeoutMs),
   }));
 }
 
-export const call = <T>(method: string, body: unknown): Promise<T> =>
-  post<T>("/api/steadyrun.v1.OperatorService/" + method, body);
+export const call = <T>(method: string, body: unknown, timeoutMs?: number): Promise<T> =>
+  post<T>("/api/steadyrun.v1.OperatorService/" + method, body, timeoutMs);
 
 export async function loadSession(): Promise<void> {
   session.value = await get<Session>("session");

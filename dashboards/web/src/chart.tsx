@@ -12,11 +12,13 @@ export interface Band { from: number; to: number; isOpen: boolean; title: string
 interface Props {
   title: string; unit?: string; curve: Curve; bands: Band[]; floor?: number;
   colour: string; now: string; onRange: (from: number, to: number) => void;
-  show?: (value: number) => string; onClose?: () => void;
+  show?: (value: number) => string; empty?: string; isSmall?: boolean;
+  beside?: string; // What the faded line is, where it is not abandoned steps.
 }
 
 const sync = uPlot.sync("steps");
 const HEIGHT = 190;
+const SMALL_HEIGHT = 112;
 
 const css = (name: string) =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -61,18 +63,30 @@ function drawNonfinite(u: uPlot, steps: number[]): void {
   ctx.restore();
 }
 
+// "step 1,200: 1.893" for the point under the cursor; empty: there is none.
+function readingOf(curve: Curve, at: number, show: (value: number) => string, beside?: string): string {
+  if (at < 0 || at >= curve.step.length) return "";
+  const other = curve.abandoned[at];
+  const value = curve.value[at] ?? (beside ? null : other);
+  if (value === null) return "";
+  return `step ${short(Math.round(curve.step[at]))}: ${show(value)}` +
+    (beside && other !== null ? `, ${beside} ${show(other)}` : "");
+}
+
 export function Chart(props: Props) {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const latest = useRef(props);
   latest.current = props;
+  const height = props.isSmall ? SMALL_HEIGHT : HEIGHT;
   const [isLog, setLog] = useState(false);
   const [at, setAt] = useState(-1);
 
   const range = (): [number, number] => {
-    const { curve, floor } = latest.current;
-    return isLog ? logRange(curve.high.concat(curve.low))
-                 : robustRange(curve.value.concat(curve.high), floor);
+    const { curve, floor, beside } = latest.current;
+    const other = beside ? curve.abandoned : [];
+    return isLog ? logRange(curve.high.concat(curve.low, other))
+                 : robustRange(other.concat(curve.value, curve.high), floor);
   };
 
   useEffect(() => {
@@ -84,7 +98,7 @@ export function Chart(props: Props) {
     const fill = () => css(latest.current.colour) + "38";
     const u = new uPlot({
       width: host.current!.clientWidth || 300,
-      height: HEIGHT,
+      height,
       legend: { show: false },
       cursor: {
         sync: { key: sync.key }, y: false, points: { size: 7 },
@@ -119,7 +133,7 @@ export function Chart(props: Props) {
     plot.current = u;
     const watch = new ResizeObserver(() => {
       const width = host.current?.clientWidth ?? 0;
-      if (width > 0) u.setSize({ width, height: HEIGHT });
+      if (width > 0) u.setSize({ width, height });
     });
     watch.observe(host.current!);
     const scheme = matchMedia("(prefers-color-scheme: dark)");
@@ -141,25 +155,19 @@ export function Chart(props: Props) {
   }, [props.curve, props.bands, isLog]);
 
   const { curve } = props;
-  const show = props.show ?? short;
-  const value = at >= 0 && at < curve.step.length
-    ? curve.value[at] ?? curve.abandoned[at] : null;
-  const text = at >= 0 && value !== null && value !== undefined
-    ? `step ${short(Math.round(curve.step[at]))}: ${show(value)}` : "";
+  const text = readingOf(curve, at, props.show ?? short, props.beside);
   const hidden = curve.step.length === 0;
-  return <figure class="card chart" aria-label={`${props.title} by step`}>
+  return <figure class={"card chart" + (props.isSmall ? " small" : "")} aria-label={`${props.title} by step`}>
     <figcaption>
-      <b>{props.title}</b>{props.unit && <span class="quiet"> {props.unit}</span>}
-      <span class="reading quiet">{text}</span>
-      <strong>{props.now}</strong>
-      {props.onClose && <button type="button" class="plain" onClick={props.onClose}
-        aria-label={`Remove the chart of ${props.title}`}>✕</button>}
-      <button type="button" class="plain" aria-pressed={isLog} onClick={() => setLog(!isLog)}
-        title="Logarithmic axis">log</button>
+      <b title={props.title}>{props.title}</b>{props.unit && <span class="quiet"> {props.unit}</span>}
+      {!props.isSmall && <span class="reading quiet">{text}</span>}
+      <strong>{props.isSmall && text ? text : props.now}</strong>
+      {!props.isSmall && <button type="button" class="plain" aria-pressed={isLog} onClick={() => setLog(!isLog)}
+        title="Logarithmic axis">log</button>}
     </figcaption>
     <div ref={host} class={"plot" + (hidden ? " hollow" : "")}
       data-points={curve.step.length} />
-    {hidden && <p class="quiet over">no steps yet</p>}
+    {hidden && <p class="quiet over">{props.empty ?? "no steps yet"}</p>}
     {curve.nonfinite.length > 0 && <p class="nonfinite">✕ {curve.nonfinite.length} not finite,
       the last at step {short(curve.nonfinite[curve.nonfinite.length - 1])}</p>}
   </figure>;

@@ -3,10 +3,10 @@
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Heatmap as Reply } from "./api";
-import { num, short } from "./format";
+import { num, seconds, short } from "./format";
 import { cellAt, decodeCells, paint, palette, rankGroups } from "./heat";
 import type { Cell, Matrix } from "./heat";
-import { seconds } from "./format";
+import { rankHash } from "./route";
 import { Card, Table } from "./ui";
 
 export function toMatrix(reply: Reply): Matrix {
@@ -31,7 +31,8 @@ function describe(cell: Cell | null): string {
 
 const MISSING: [number, number, number] = [120, 128, 140];
 
-function Picture({ matrix, onCell }: { matrix: Matrix; onCell: (cell: Cell | null) => void }) {
+function Picture({ matrix, onCell, onPick }: {
+  matrix: Matrix; onCell: (cell: Cell | null) => void; onPick: (cell: Cell) => void }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
     const context = canvas.current!.getContext("2d")!;
@@ -41,19 +42,28 @@ function Picture({ matrix, onCell }: { matrix: Matrix; onCell: (cell: Cell | nul
     paint(matrix, palette(MISSING), new Uint32Array(image.data.buffer));
     context.putImageData(image, 0, 0);
   }, [matrix]);
-  const move = (event: MouseEvent) => {
+  const under = (event: MouseEvent) => {
     const box = canvas.current!.getBoundingClientRect();
-    onCell(cellAt(matrix, (event.clientX - box.left) / box.width,
-                  (event.clientY - box.top) / box.height));
+    return cellAt(matrix, (event.clientX - box.left) / box.width,
+                  (event.clientY - box.top) / box.height);
   };
-  return <canvas ref={canvas} class="heat" role="img" onMouseMove={move}
+  return <canvas ref={canvas} class="heat" role="img" onMouseMove={(event) => onCell(under(event))}
+    onClick={(event) => {
+      const cell = under(event);
+      if (cell) onPick(cell);
+    }}
     onMouseLeave={() => onCell(null)}
     aria-label={`Step time of ${matrix.worldSize} ranks over ${matrix.columns} columns of steps`} />;
 }
 
-export function Heatmap({ reply }: { reply: Reply }) {
+export function Heatmap({ reply, run }: { reply: Reply; run: string }) {
   const matrix = useMemo(() => toMatrix(reply), [reply]);
   const [cell, setCell] = useState<Cell | null>(null);
+  // Of a row of several ranks, the one that is known to be slow.
+  const pick = ({ ranks: [from, to] }: Cell) => {
+    const known = reply.slowest.find((s) => s.rank >= from && s.rank <= to);
+    location.hash = rankHash(run, known?.rank ?? from);
+  };
   const slow = reply.slowest.filter((s) => s.mean_ratio >= 1.1);
   return <Card title="Step time by rank" aside={<span class="quiet">
       ratio to the step's median, steps {short(num(reply.first_step))} to{" "}
@@ -61,11 +71,11 @@ export function Heatmap({ reply }: { reply: Reply }) {
       {reply.ranks_per_row > 1 ? `, slowest of ${reply.ranks_per_row} a row` : ""}</span>}>
     <div class="heatpair">
       <div>
-        {reply.rows > 0 ? <Picture matrix={matrix} onCell={setCell} />
+        {reply.rows > 0 ? <Picture matrix={matrix} onCell={setCell} onPick={pick} />
           : <p class="quiet">no step with all its ranks is stored yet</p>}
         <p class="legend"><span>{reply.low.toFixed(1)} ×</span><i class="ramp" aria-hidden="true" />
           <span>{reply.high.toFixed(1)} ×</span>
-          <span class="reading">{describe(cell) || "point at a cell: ranks, steps, ratio"}</span></p>
+          <span class="reading">{describe(cell) || "point at a cell: ranks, steps, ratio; click: the rank's history"}</span></p>
         {reply.narrowed && <p class="quiet small">{reply.narrowed}</p>}
       </div>
       <div class="slowest">
@@ -73,7 +83,7 @@ export function Heatmap({ reply }: { reply: Reply }) {
         {slow.length > 1 && <p class="quiet small">over 1.1 ×: ranks {rankGroups(slow.map((s) => s.rank))}</p>}
         <Table label="Slowest ranks" rows={reply.slowest} keyOf={(s) => String(s.rank)}
           empty="none yet" columns={[
-          { name: "rank", number: true, cell: (s) => s.rank },
+          { name: "rank", number: true, cell: (s) => <a href={rankHash(run, s.rank)}>{s.rank}</a> },
           { name: "node", cell: (s) => s.node || "–" },
           { name: "mean", number: true, cell: (s) =>
             <span class={s.mean_ratio >= 1.1 ? "warn" : ""}>{s.mean_ratio.toFixed(2)} ×</span> },

@@ -2,8 +2,11 @@
 
 import { get } from "./api";
 import type { Run, Story } from "./api";
+import { readEvidence } from "./evidence";
 import { clock, moment, num, seconds, short, step, toneOf, words } from "./format";
-import { culprit, IncidentTable } from "./run_page";
+import { culprit, IncidentTable } from "./incident_table";
+import { rankHash } from "./route";
+import { Standing } from "./standing";
 import { Badge, Card, Problem, Tile, useLoaded } from "./ui";
 
 const ending = (exit: { code: number; signal: number } | null) =>
@@ -16,6 +19,8 @@ export function IncidentPage({ id, run }: { id: string; run: Run | undefined }) 
   if (!value) return <Problem error={error} />;
   const { incident, exits, decisions, similar } = value;
   const onset = num(incident.onset_unix_ms);
+  const evidence = readEvidence(incident.evidence);
+  const rank = incident.culprit?.rank ?? -1;
   const first = exits.find((e) => e.exit.last_log_lines.length > 0);
   const recovered = num(incident.recovered_unix_ms) > 0;
   const since = (ms: number) => (ms - onset >= 0 ? "+" : "−") + seconds(Math.abs(ms - onset) / 1000);
@@ -31,7 +36,8 @@ export function IncidentPage({ id, run }: { id: string; run: Run | undefined }) 
     </section>
     <Problem error={error} />
     <div class="tiles">
-      <Tile name="Culprit" value={culprit(incident)} small={incident.severity} />
+      <Tile name="Culprit" value={culprit(incident)} small={rank >= 0
+        ? <>{incident.severity} · <a href={rankHash(incident.run, rank)}>rank {rank}'s history</a></> : incident.severity} />
       <Tile name="At step" value={step(num(incident.step))} small={`attempt ${incident.attempt}`} />
       <Tile name="Noticed after" value={seconds(incident.detection_seconds)} small={moment(onset)} />
       <Tile name="Back in" value={recovered ? seconds(incident.recovery_seconds) : "–"}
@@ -46,11 +52,14 @@ export function IncidentPage({ id, run }: { id: string; run: Run | undefined }) 
           <span>{entry.text}</span></li>)}</ol>
       </Card>
       <Card title="Evidence">
-        {incident.evidence.length > 0
-          ? <ul class="evidence">{incident.evidence.map((line) => <li>{line}</li>)}</ul>
-          : <p class="quiet">none kept</p>}
+        {evidence.plain.length > 0
+          ? <ul class="evidence">{evidence.plain.map((line) => <li>{line}</li>)}</ul>
+          : <p class="quiet">{incident.evidence.length > 0 ? "see below" : "none kept"}</p>}
       </Card>
     </div>
+    {evidence.stands.length > 0 && <Standing incident={incident} stands={evidence.stands} />}
+    {evidence.blocks.length > 0 && <Card title="Stacks and collectives">
+      <pre tabIndex={0} class="stacks">{evidence.blocks.join("\n\n")}</pre></Card>}
     <Card title="Decisions">
       {decisions.length === 0 ? <p class="quiet">none</p>
         : <ol class="timeline">{decisions.map((d) => <li><time>{clock(num(d.unix_ms))}</time>

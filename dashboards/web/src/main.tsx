@@ -3,18 +3,24 @@
 import { computed, effect, signal } from "@preact/signals";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { ActionDialog, RunActions } from "./actions";
+import { ActionDialog, HoldButton, RunActions } from "./actions";
 import { get, loadSession, login, logout, needsLogin, session } from "./api";
 import type { Run } from "./api";
-import { AuditPage, CheckpointsPage, NodesPage, PolicyPage, RecoveryPage, TimePage } from "./detail_pages";
+import { AuditPage } from "./audit_page";
+import { CheckpointsPage } from "./checkpoints_page";
 import { FleetPage } from "./fleet_page";
 import { toneOfRun, wordOfRun } from "./fleet_order";
 import { plural, short } from "./format";
 import { IncidentPage } from "./incident_page";
 import { link, startLive, stopLive, told } from "./live";
-import { hashOf, parseRoute, RUN_SCREENS, runOfIncident } from "./route";
+import { NodesPage } from "./nodes_page";
+import { PolicyPage } from "./policy_page";
+import { RankPage } from "./rank_page";
+import { RecoveryPage } from "./recovery_page";
+import { hashOf, parseRoute, rankHash, RUN_SCREENS, runOfIncident } from "./route";
 import type { Route } from "./route";
 import { RunPage } from "./run_page";
+import { TimePage } from "./time_page";
 import { Badge, Problem, useLoaded } from "./ui";
 
 const route = signal<Route>(parseRoute(location.hash));
@@ -45,8 +51,9 @@ function moveRow(by: number): void {
   rows[next].focus();
 }
 
-function up({ screen, id, to }: Route): string {
+function up({ screen, id, rank, to }: Route): string {
   if (screen === "incident") return hashOf("run", runOfIncident(id));
+  if (screen === "rank" && to > 0) return rankHash(id, rank);
   if (screen === "run") return to > 0 ? hashOf("run", id) : hashOf("fleet");
   return id ? hashOf("run", id) : hashOf("fleet");
 }
@@ -105,13 +112,14 @@ function Login() {
 // ---- frame --------------------------------------------------------------
 
 function Crumbs({ run }: { run: Run | undefined }) {
-  const { screen, id } = route.value;
+  const { screen, id, rank } = route.value;
   const isIncident = screen === "incident";
   const name = isIncident ? runOfIncident(id) : id;
   return <div class="crumbs">
     <a href={hashOf("fleet")} class="brand"><img src="/icon.svg" alt="" width="20" height="20" />runs</a>
     {name && <> <span class="quiet">/</span> <a href={hashOf("run", name)} class="here">{name}</a></>}
     {isIncident && <> <span class="quiet">/</span> <span class="here">incident {id.slice(id.lastIndexOf(":") + 1)}</span></>}
+    {screen === "rank" && <> <span class="quiet">/</span> <span class="here">rank {rank}</span></>}
     {run && !isIncident && <><Badge tone={toneOfRun(run)}>{wordOfRun(run)}</Badge>
       <span class="pill">{plural(run.world_size, "rank")} · {plural(run.spec.nodes, "node")}</span></>}
   </div>;
@@ -120,19 +128,20 @@ function Crumbs({ run }: { run: Run | undefined }) {
 function Header({ run }: { run: Run | undefined }) {
   const { screen, id } = route.value;
   const words = { live: "live", connecting: "connecting", lost: "connection lost, trying again" };
+  const own = run && screen !== "fleet" && screen !== "nodes" ? run : undefined;
+  const links: (readonly [string, string, string])[] = own
+    ? RUN_SCREENS.map(([name, label]) => [name, label, hashOf(name, own.spec.run)])
+    : [["fleet", "Runs"], ["nodes", "Nodes"], ["audit", "Audit"]].map(([name, label]) => [name, label, hashOf(name)]);
+  const screens = <nav aria-label="Screens">{links.map(([name, label, to]) =>
+    <a href={to} aria-current={screen === name && (!own || id) ? "page" : undefined}>{label}</a>)}</nav>;
   return <header class="top">
-    <Crumbs run={run} />
-    <nav aria-label="Screens">
-      {run && screen !== "fleet" && screen !== "nodes" && RUN_SCREENS.map(([name, label]) =>
-        <a href={hashOf(name, run.spec.run)} aria-current={screen === name && id ? "page" : undefined}>{label}</a>)}
-      {(!run || screen === "fleet" || screen === "nodes") && [["fleet", "Runs"], ["nodes", "Nodes"], ["audit", "Audit"]]
-        .map(([name, label]) => <a href={hashOf(name)} aria-current={screen === name ? "page" : undefined}>{label}</a>)}
-    </nav>
-    <div class="right">
-      <Badge tone={link.value === "live" ? "good" : link.value === "lost" ? "bad" : "quiet"}>
-        <span role="status">{words[link.value]}</span></Badge>
-      {run && <RunActions run={run} />}
+    <div class="line">
+      <Crumbs run={run} />
+      {!own && screens}
+      <span class="right"><Badge tone={link.value === "live" ? "good" : link.value === "lost" ? "bad" : "quiet"}>
+        <span role="status">{words[link.value]}</span></Badge></span>
     </div>
+    {own && <div class="line">{screens}<RunActions run={own} /></div>}
   </header>;
 }
 
@@ -141,6 +150,13 @@ function Banner({ runs }: { runs: Run[] }) {
   if (simulated.length === 0) return null;
   return <p class="banner" role="note">▲ simulated data: {simulated.length === 1
     ? `run ${simulated[0].spec.run} is` : `${short(simulated.length)} runs are`} not a real training</p>;
+}
+
+function Held({ run }: { run: Run }) {
+  return <div class="banner held" role="status">
+    <span>▲ held: nothing is stopped or started by itself.{run.hold_reason && ` ${run.hold_reason}`}</span>
+    <HoldButton run={run} />
+  </div>;
 }
 
 function Screen({ runs, run, filter, setFilter }: {
@@ -156,6 +172,7 @@ function Screen({ runs, run, filter, setFilter }: {
     case "checkpoints": return <CheckpointsPage run={run} />;
     case "time": return <TimePage run={run} />;
     case "policy": return <PolicyPage run={run} />;
+    case "rank": return <RankPage run={run} route={route.value} key={`${id} ${route.value.rank}`} />;
     default: return <RunPage run={run} route={route.value} key={id} />;
   }
 }
@@ -183,13 +200,14 @@ function App() {
     <Header run={run} />
     <main>
       <Banner runs={name ? (run ? [run] : []) : runs} />
+      {run?.is_held && <Held run={run} />}
       <Problem error={list.error && "the server does not answer: " + list.error} />
       {list.value ? <Screen runs={runs} run={run} filter={filter} setFilter={setFilter} />
         : !list.error && <p class="quiet">reading …</p>}
     </main>
     <footer class="quiet">
       <span>{who?.tokens_required ? <>{who.name || "nameless"} ({who.role}) ·{" "}
-        <button type="button" class="plain" onClick={() => { stopLive(); void logout(); }}>log out</button></>
+        <button type="button" class="plain" onClick={() => { void logout(); }}>log out</button></>
         : "no tokens: everybody may do everything"}</span>
       <button type="button" class="plain" onClick={() => { theme.value = NEXT_THEME[theme.value]; }}>
         theme: {theme.value}</button>
@@ -201,5 +219,6 @@ function App() {
   </>;
 }
 
+effect(() => { if (needsLogin.value) stopLive(); });
 loadSession().then(startLive, () => {});
 render(<App />, document.getElementById("app")!);

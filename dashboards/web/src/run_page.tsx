@@ -1,48 +1,18 @@
 // One run: what is going on, its curves, its ranks, its incidents.
 
-import { useMemo, useRef, useState } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { get, runPath } from "./api";
 import type { Checkpoint, Heatmap as HeatReply, Incident, Report, Run } from "./api";
 import { Chart } from "./chart";
-import type { Band } from "./chart";
 import { mergeCurve } from "./curves";
 import type { Columns } from "./curves";
-import { clock, compact, num, percent, plural, seconds, short, step, toneOf, words } from "./format";
+import { compact, num, percent, plural, seconds, short, step, words } from "./format";
 import { Heatmap } from "./heatmap";
+import { bandsOf, culprit, IncidentTable, Verdict } from "./incident_table";
+import { MetricGroups } from "./metric_charts";
 import { hashOf } from "./route";
 import type { Route } from "./route";
-import { Badge, Card, Problem, Table, Tile, useLoaded } from "./ui";
-
-export const culprit = (incident: Incident): string => {
-  const { node = "", rank = -1 } = incident.culprit ?? {};
-  return [node, rank >= 0 ? `rank ${rank}` : ""].filter(Boolean).join(", ") || "unknown";
-};
-
-export function IncidentTable({ incidents, empty = "none so far" }:
-    { incidents: Incident[]; empty?: string }) {
-  return <Table label="Incidents" rows={incidents} keyOf={(i) => i.id} empty={empty}
-    open={(i) => { location.hash = hashOf("incident", i.id); }}
-    columns={[
-      { name: "state", cell: (i) => <Badge tone={toneOf(i.state)}>{i.state}</Badge> },
-      { name: "what", cell: (i) => <a href={hashOf("incident", i.id)}>{words(i.kind)}</a> },
-      { name: "step", number: true, cell: (i) => step(num(i.step)) },
-      { name: "began", cell: (i) => clock(num(i.onset_unix_ms)) },
-      { name: "first cause", cell: (i) => <><b>{culprit(i)}</b> — {i.reason}</> },
-      { name: "action", cell: (i) => words(i.remediation) },
-      { name: "steps lost", number: true, cell: (i) => short(num(i.steps_lost)) },
-      { name: "back in", number: true, cell: (i) =>
-        num(i.recovered_unix_ms) > 0 ? seconds(i.recovery_seconds) : "–" },
-    ]} />;
-}
-
-function bandsOf(incidents: Incident[], newest: number): Band[] {
-  return incidents.filter((i) => num(i.step) >= 0).map((i) => ({
-    from: num(i.step),
-    to: i.state === "open" ? newest : num(i.step) + num(i.steps_lost),
-    isOpen: i.state === "open",
-    title: i.kind,
-  }));
-}
+import { Card, Problem, Tile, useLoaded } from "./ui";
 
 function Tiles({ run, incidents, checkpoints, report }: {
   run: Run; incidents: Incident[]; checkpoints: Checkpoint[]; report: Report | null }) {
@@ -84,16 +54,6 @@ function Tiles({ run, incidents, checkpoints, report }: {
 interface Curves { kept: Columns; gone: Columns; }
 const BUCKETS = 900;
 
-export function Verdict({ run }: { run: Run }) {
-  return <section class="verdict card" aria-live="polite">
-    <p class="verdict-text">{run.verdict}</p>
-    <dl>
-      <dt>Why</dt><dd>{run.why || run.phase_reason || "nothing out of order"}</dd>
-      <dt>Next</dt><dd>{run.next}</dd>
-    </dl>
-  </section>;
-}
-
 export function RunPage({ run, route }: { run: Run; route: Route }) {
   const name = run.spec.run;
   const path = runPath(name);
@@ -121,10 +81,6 @@ export function RunPage({ run, route }: { run: Run; route: Route }) {
     { run: name, what: ["incident"], periodMs: 10_000 });
   const metrics = useLoaded<{ names: string[] }>("metrics " + name, () =>
     get(`${path}/metrics`), { run: name, periodMs: 60_000 });
-  const [extra, setExtra] = useState("");
-  const metric = useLoaded<Columns | null>(`metric ${extra} ${key}`, async () =>
-    extra ? get<Columns>(`${path}/metric?name=${encodeURIComponent(extra)}&${range}&buckets=${BUCKETS}`)
-      : null, { run: name, what: ["run"] });
 
   const list = incidents.value?.incidents ?? [];
   const steps = curves.value?.kept.step ?? [];
@@ -140,16 +96,11 @@ export function RunPage({ run, route }: { run: Run; route: Route }) {
               nonfinite: [] },
     };
   }, [curves.value]);
-  const more = useMemo(() => metric.value &&
-    mergeCurve(metric.value, null, "mean", "min", "max"), [metric.value]);
   const lastOf = (values: (number | null)[]) => {
     for (let i = values.length - 1; i >= 0; i--) if (values[i] !== null) return values[i]!;
     return NaN;
   };
   const zoom = (from: number, to: number) => { location.hash = hashOf("run", name, from, to); };
-  const known = (metrics.value?.names ?? []).filter((m) => m !== "loss" && m !== "grad_norm" &&
-    m !== "step_seconds");
-  const groups = [...new Set(known.map((m) => (m.includes("/") ? m.split("/")[0] : "training")))];
   return <>
     <Verdict run={run} />
     <Tiles run={run} incidents={list} checkpoints={checkpoints.value?.checkpoints ?? []}
@@ -159,13 +110,6 @@ export function RunPage({ run, route }: { run: Run; route: Route }) {
       <span class="quiet">{route.to > 0
         ? <>steps {short(route.from)} to {short(route.to)} · <a href={hashOf("run", name)}>all steps</a></>
         : "drag over a chart to look closer"}</span>
-      {known.length > 0 && <label class="quiet">one more chart{" "}
-        <select value={extra} onChange={(event) => setExtra(event.currentTarget.value)}>
-          <option value="">none</option>
-          {groups.map((group) => <optgroup label={group}>{known.filter((m) =>
-            (m.includes("/") ? m.split("/")[0] : "training") === group).map((m) =>
-            <option value={m}>{m}</option>)}</optgroup>)}
-        </select></label>}
     </div>
     <div class="charts">
       <Chart title="Loss" colour="--blue" curve={loss} bands={bands}
@@ -175,10 +119,10 @@ export function RunPage({ run, route }: { run: Run; route: Route }) {
       <Chart title="Step time" unit="s, median to slowest rank" colour="--teal" curve={time}
         bands={bands} floor={0} show={seconds}
         now={seconds(lastOf(time.value))} onRange={zoom} />
-      {extra && more && <Chart title={extra} colour="--gold" curve={more} bands={bands}
-        now={short(lastOf(more.value))} onRange={zoom} onClose={() => setExtra("")} />}
     </div>
-    {heat.value && <Heatmap reply={heat.value} />}
+    {heat.value && <Heatmap reply={heat.value} run={name} />}
+    {curves.value && <MetricGroups names={metrics.value?.names ?? []} run={name} path={path}
+      range={range} bands={bands} onRange={zoom} />}
     <Card title="Incidents" aside={<span class="quiet">{plural(list.length, "incident")}</span>}>
       <IncidentTable incidents={list} />
     </Card>
