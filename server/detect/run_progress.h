@@ -6,7 +6,7 @@
 // Fed with heartbeats, which are level-triggered, so a lost one loses nothing.
 // An advance is a completed step or a change of phase. Its time is the
 // receiver's clock less the age the agent measured; two machines' wall clocks
-// are never compared. O(1) state a rank (about 120 bytes), and for one that
+// are never compared. O(1) state a rank (112 bytes), and for one that
 // stands still what it tells of itself, bounded by the message (1 to 4 KB);
 // nothing is allocated for a rank that advances. One thread.
 

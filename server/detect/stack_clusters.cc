@@ -2,11 +2,21 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iterator>
 #include <map>
 #include <set>
+#include <utility>
 
 namespace steadyrun {
 namespace {
+
+using Frames = std::span<const std::string>;
+
+struct ByFrames {
+  bool operator()(Frames a, Frames b) const {
+    return std::ranges::lexicographical_compare(a, b);
+  }
+};
 
 bool IsHex(char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; }
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
@@ -56,13 +66,18 @@ std::string NormaliseFrame(std::string_view frame) {
 StackClusters ClusterStacks(std::span<const RankStack> stacks,
                             std::span<const Communicator> communicators) {
   std::map<std::vector<std::string>, std::vector<Rank>> groups;
+  // Most stacks are equal to the letter: each such one is normalised once.
+  std::map<Frames, std::vector<Rank>*, ByFrames> seen;
   for (const RankStack& stack : stacks) {
-    std::vector<std::string> frames;
-    frames.reserve(stack.frames.size());
-    for (const std::string& frame : stack.frames) {
-      frames.push_back(NormaliseFrame(frame));
+    const auto [at, is_new] = seen.emplace(stack.frames, nullptr);
+    if (is_new) {
+      std::vector<std::string> frames;
+      frames.reserve(stack.frames.size());
+      std::ranges::transform(stack.frames, std::back_inserter(frames),
+                             NormaliseFrame);
+      at->second = &groups[std::move(frames)];
     }
-    groups[std::move(frames)].push_back(stack.rank);
+    at->second->push_back(stack.rank);
   }
   StackClusters result;
   for (auto& [frames, ranks] : groups) {

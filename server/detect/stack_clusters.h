@@ -20,7 +20,7 @@ namespace steadyrun {
 
 struct RankStack {
   Rank rank;
-  std::vector<std::string> frames;  // Innermost first.
+  std::span<const std::string> frames;  // Innermost first; not owned.
 };
 
 struct StackClusters {

@@ -39,7 +39,7 @@ std::string Named(const std::vector<Rank>& ranks) {
   return text;
 }
 
-std::string StackText(const std::vector<std::string>& frames) {
+std::string StackText(std::span<const std::string> frames) {
   std::string text;
   const std::size_t shown = std::min(frames.size(), kMaxFrames);
   for (std::size_t i = 0; i < shown; ++i) {

@@ -35,7 +35,7 @@ class Standstills {
   using Ranks = std::vector<std::size_t>;
 
   // Of the ranks of `living`, ascending, which are indices of
-  // progress.Ranks(). Neither is kept.
+  // progress.Ranks(). `progress` must stay as it is meanwhile.
   Standstills(const RunProgress& progress, std::span<const std::size_t> living);
 
   const CollectiveWait& Wait() const { return wait_; }

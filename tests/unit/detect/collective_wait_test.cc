@@ -100,15 +100,12 @@ TEST(CollectiveWaitTest, AHundredThousandRanksInAChain) {
 }
 
 TEST(StackClustersTest, TheMinorityStandsOutWithItsSmallestGroup) {
-  const auto waiting = [](int rank, const char* at) {
-    return RankStack{Rank{rank}, {std::string("ncclAllReduce+") + at, "step"}};
-  };
-  const RankStack stacks[] = {waiting(0, "0x7f11a"),
-                              waiting(1, "0x7f22b"),
-                              {Rank{2}, {"read (loader.py:88)", "step"}},
-                              {Rank{3}, {"read (loader.py:91)", "step"}},
-                              waiting(4, "0x1"),
-                              waiting(5, "0x2")};
+  const std::vector<std::string> frames[] = {
+      {"ncclAllReduce+0x7f11a", "step"}, {"ncclAllReduce+0x7f22b", "step"},
+      {"read (loader.py:88)", "step"},   {"read (loader.py:91)", "step"},
+      {"ncclAllReduce+0x1", "step"},     {"ncclAllReduce+0x2", "step"}};
+  std::vector<RankStack> stacks;
+  for (int r = 0; r < 6; ++r) stacks.push_back({Rank{r}, frames[r]});
   const Communicator groups[] = {
       Group("all", {{0, 1}, {1, 1}, {2, 1}, {3, 1}, {4, 1}, {5, 1}}),
       Group("tp1", {{2, 1}, {3, 1}}), Group("tp0", {{0, 1}, {1, 1}})};
@@ -120,7 +117,9 @@ TEST(StackClustersTest, TheMinorityStandsOutWithItsSmallestGroup) {
 }
 
 TEST(StackClustersTest, WithoutAMajorityNobodyStandsOut) {
-  const RankStack stacks[] = {{Rank{0}, {"a"}}, {Rank{1}, {"b"}}};
+  const std::vector<std::string> a = {"a"};
+  const std::vector<std::string> b = {"b"};
+  const RankStack stacks[] = {{Rank{0}, a}, {Rank{1}, b}};
   EXPECT_THAT(ClusterStacks(stacks, {}).outliers, IsEmpty());
   EXPECT_THAT(ClusterStacks({}, {}).clusters, IsEmpty());
 }
