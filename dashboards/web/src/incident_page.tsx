@@ -6,7 +6,7 @@ import { readEvidence } from "./evidence";
 import { clock, moment, num, seconds, short, step, toneOf, words } from "./format";
 import { culprit, IncidentTable } from "./incident_table";
 import { rankHash } from "./route";
-import { Standing } from "./standing";
+import { Collectives, Stacks, Standing } from "./standing";
 import { Badge, Card, Problem, Tile, useLoaded } from "./ui";
 
 const ending = (exit: { code: number; signal: number } | null) =>
@@ -58,8 +58,8 @@ export function IncidentPage({ id, run }: { id: string; run: Run | undefined }) 
       </Card>
     </div>
     {evidence.stands.length > 0 && <Standing incident={incident} stands={evidence.stands} />}
-    {evidence.blocks.length > 0 && <Card title="Stacks and collectives">
-      <pre tabIndex={0} class="stacks">{evidence.blocks.join("\n\n")}</pre></Card>}
+    {evidence.collectives.length > 0 && <Collectives list={evidence.collectives} />}
+    {evidence.stacks.length > 0 && <Stacks list={evidence.stacks} />}
     <Card title="Decisions">
       {decisions.length === 0 ? <p class="quiet">none</p>
         : <ol class="timeline">{decisions.map((d) => <li><time>{clock(num(d.unix_ms))}</time>
