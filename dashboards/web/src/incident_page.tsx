@@ -22,6 +22,8 @@ export function IncidentPage({ id, run }: { id: string; run: Run | undefined }) 
   const evidence = readEvidence(incident.evidence);
   const rank = incident.culprit?.rank ?? -1;
   const first = exits.find((e) => e.exit.last_log_lines.length > 0);
+  // The lines of the log are shown below, in full.
+  const plain = evidence.plain.filter((line) => !first || !line.startsWith(`rank ${first.exit.rank} log: `));
   const recovered = num(incident.recovered_unix_ms) > 0;
   const since = (ms: number) => (ms - onset >= 0 ? "+" : "−") + seconds(Math.abs(ms - onset) / 1000);
   return <>
@@ -52,8 +54,8 @@ export function IncidentPage({ id, run }: { id: string; run: Run | undefined }) 
           <span>{entry.text}</span></li>)}</ol>
       </Card>
       <Card title="Evidence">
-        {evidence.plain.length > 0
-          ? <ul class="evidence">{evidence.plain.map((line) => <li>{line}</li>)}</ul>
+        {plain.length > 0
+          ? <ul class="evidence">{plain.map((line) => <li>{line}</li>)}</ul>
           : <p class="quiet">{incident.evidence.length > 0 ? "see below" : "none kept"}</p>}
       </Card>
     </div>
