@@ -73,7 +73,20 @@ export async function checkTabs(browser, server, run) {
   await Promise.all(tabs.map(isLive));
   await allMove(tabs);
 
-  passed(`${TABS} tabs share one stream, also after its reader is gone`);
+
+  // A hidden tab neither reads nor listens; shown again, it does.
+  const hide = (page, isHidden) => page.evaluate((value) => {
+    Object.defineProperty(document, "hidden", { value, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, isHidden);
+  const [hidden] = readers();
+  await hide(hidden, true);
+  await until("a visible tab reads on", async () => readers().length === 2);
+  await allMove(tabs.filter((page) => page !== hidden));
+  await hide(hidden, false);
+  await allMove([hidden]);
+  assert.equal(hidden.streams.length, 1, "it listens to the other, which reads");
+  passed(`${TABS} tabs share one stream, also after its reader is closed or hidden`);
   // Chromium tells there that it ignores a header.
   await failing(() => checkPlainHttp(server, run));
   return tabs;
