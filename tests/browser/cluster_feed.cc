@@ -2,7 +2,7 @@
 // agents that say Hello, obey Stop, Start, Save and Verify, and report steps,
 // exits and checkpoint shards. There is no process behind the ranks; faults
 // are ordered on stdin, a line each:
-//   crash RANK | freeze RANK | nan | spike | slow RANK FACTOR | hold | go |
+//   crash RANK | stick RANK | nan | spike | slow RANK FACTOR | hold | go |
 //   silent NODE | pace MILLISECONDS | end
 // Usage: cluster_feed HOST:PORT RUN NODES RANKS_PER_NODE SPARES FAST_STEPS
 //                     [TOKEN]
@@ -89,18 +89,20 @@ class Node {
   const std::string& Name() const { return name_; }
 
   // One turn: what was ordered is obeyed, and perhaps a step is made.
-  void Turn(bool make_step, Faults* faults, int crash_rank, int freeze_rank) {
+  void Turn(bool make_step, bool stands_still, Faults* faults, int crash_rank,
+            int stuck_rank) {
     absl::MutexLock lock(&mutex_);
     if (is_gone_) return;
+    stands_still_ = stands_still;
     v1::AgentMessage message;
     for (const v1::Command& command : commands_) Obey(command, &message);
     const bool obeyed = !commands_.empty();
     commands_.clear();
     for (const int rank : ranks_) {
       if (rank == crash_rank) Crash(rank, &message);
-      if (rank == freeze_rank) frozen_ = rank;
+      if (rank == stuck_rank) stuck_ = rank;
     }
-    if (make_step && !ranks_.empty() && crashed_ < 0 && frozen_ < 0) {
+    if (make_step && !ranks_.empty() && crashed_ < 0 && stuck_ < 0) {
       AddStep(faults, &message);
     }
     const auto now = std::chrono::steady_clock::now();
@@ -119,7 +121,7 @@ class Node {
   }
   bool StandsStill() const {
     absl::MutexLock lock(&mutex_);
-    return crashed_ >= 0 || frozen_ >= 0;
+    return crashed_ >= 0 || stuck_ >= 0;
   }
 
  private:
@@ -140,7 +142,7 @@ class Node {
       if (started_ < floor_) ranks_.clear();
     } else if (command.has_start() && command.attempt() > started_) {
       started_ = command.attempt();
-      crashed_ = frozen_ = -1;
+      crashed_ = stuck_ = -1;
       ranks_.clear();
       for (const auto& rank : command.start().ranks()) {
         ranks_.push_back(rank.rank());
@@ -271,6 +273,20 @@ class Node {
     shard->set_save_seconds(0.025);
   }
 
+  // What the training process of a rank tells that does not advance.
+  void TellStandstill(bool is_late, v1::RankState* rank) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    auto* position = rank->add_collectives();
+    position->set_group("data_parallel");
+    const auto entered = static_cast<std::uint64_t>(step_);
+    position->set_entered(is_late ? entered - 1 : entered);
+    rank->add_stack(is_late ? "read (shard_reader.py:212)"
+                            : "all_reduce (distributed.py:88)");
+    rank->add_stack(is_late ? "next_batch (data.py:40)"
+                            : "optimizer_step (train.py:120)");
+    rank->add_stack("main (train.py:31)");
+  }
+
   void FillState(v1::NodeState* state) {
     state->set_node(name_);
     state->set_boot_id("boot-" + name_ + ":1");
@@ -291,11 +307,12 @@ class Node {
       const bool is_dead = ranks_[i] == crashed_;
       rank->set_life(is_dead ? v1::RANK_LIFE_EXITED : v1::RANK_LIFE_ALIVE);
       if (is_dead) rank->mutable_exit()->set_code(1);
+      const bool is_stuck = ranks_[i] == stuck_;
+      if (stands_still_ && !is_dead) TellStandstill(is_stuck, rank);
       rank->set_step(step_ - 1);
-      const bool is_frozen = ranks_[i] == frozen_;
       rank->set_phase(v1::PHASE_STEP);
       rank->set_phase_seq(static_cast<std::uint64_t>(step_));
-      rank->set_process_state(is_dead ? "Z" : is_frozen ? "T" : "R");
+      rank->set_process_state(is_dead ? "Z" : is_stuck ? "S" : "R");
       rank->set_save_ack_seq(save_seq_);
     }
   }
@@ -318,7 +335,8 @@ class Node {
   std::int64_t started_ = 0;
   std::vector<int> ranks_;
   int crashed_ = -1;
-  int frozen_ = -1;  // As by SIGSTOP.
+  int stuck_ = -1;  // Waits for its data.
+  bool stands_still_ = false;
   int world_ = 0;
   std::string directory_;
   std::int64_t step_ = 0;
@@ -365,7 +383,7 @@ class Cluster {
     absl::MutexLock lock(&mutex_);
     if (verb == "end") return false;
     if (verb == "crash") words >> crash_rank_;
-    if (verb == "freeze") words >> freeze_rank_;
+    if (verb == "stick") words >> stuck_rank_;
     if (verb == "nan") faults_.nan = true;
     if (verb == "spike") faults_.spike = true;
     if (verb == "hold") faults_.hold = true;
@@ -390,7 +408,7 @@ class Cluster {
         absl::MutexLock lock(&mutex_);
         const auto now = std::chrono::steady_clock::now();
         std::int64_t newest = -1;
-        bool stands_still = crash_rank_ >= 0 || freeze_rank_ >= 0;
+        bool stands_still = crash_rank_ >= 0 || stuck_rank_ >= 0;
         int holding = 0;
         for (const auto& node : nodes_) {
           newest = std::max(newest, node->Step());
@@ -407,9 +425,10 @@ class Cluster {
         for (const auto& node : nodes_) {
           if (node->Name() == silent_node_) node->Silence();
           if (node->IsSilent()) continue;
-          node->Turn(make_step, &faults_, crash_rank_, freeze_rank_);
+          node->Turn(make_step, stands_still, &faults_, crash_rank_,
+                     stuck_rank_);
         }
-        crash_rank_ = freeze_rank_ = -1;
+        crash_rank_ = stuck_rank_ = -1;
         silent_node_.clear();
         if (make_step) faults_.nan = faults_.spike = false;
       }
@@ -423,7 +442,7 @@ class Cluster {
   absl::Mutex mutex_;
   Faults faults_ ABSL_GUARDED_BY(mutex_);
   int crash_rank_ ABSL_GUARDED_BY(mutex_) = -1;
-  int freeze_rank_ ABSL_GUARDED_BY(mutex_) = -1;
+  int stuck_rank_ ABSL_GUARDED_BY(mutex_) = -1;
   std::string silent_node_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<Node>> nodes_;
 };

@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { Feed, Server, until } from "./cluster.mjs";
 import { checkAxe, failing, go, launch, newPage, passed, problems, shoot } from "./harness.mjs";
+import { checkHold } from "./hold.mjs";
 import { checkPolicyReplay } from "./policy.mjs";
 import { checkTabs } from "./tabs.mjs";
 
@@ -29,16 +30,20 @@ try {
   feed.order("crash 43");
   await until("a crash is recovered from", async () =>
     (await incidentsOf(server)).some((i) => i.kind === "crash" && i.state === "recovered"));
-  feed.order("freeze 21");
+  feed.order("stick 21");
   await until("a hang is recovered from", async () =>
     (await incidentsOf(server)).some((i) => i.kind === "hang" && i.state === "recovered"));
   const of = async (kind) => (await incidentsOf(server)).find((i) => i.kind === kind);
   const [crash, hang] = [await of("crash"), await of("hang")];
-  passed("a cluster with a NaN, a crash, a frozen rank and a straggler");
+  passed("a cluster with a NaN, a crash, a stuck rank and a straggler");
 
   // ---- fleet and keys ----------------------------------------------------
   await go(page, server, "", RUN);
   await page.getByText("simulated data").waitFor();
+  await page.getByRole("img", { name: new RegExp(`Loss of ${RUN}, \\d+ points`) }).waitFor();
+  // Less than a minute says nothing of the goodput.
+  const fleetRow = page.getByRole("row").filter({ hasText: RUN });
+  assert.match(await fleetRow.innerText(), /\t–\t64 \/ 64\t.*\tact$/s);
   await page.keyboard.press("/");
   await page.locator("#filter:focus").waitFor();
   await page.keyboard.type("no such run");
@@ -150,11 +155,18 @@ try {
   await go(page, server, `#/incident/${hang.id}`, "Who arrived and who did not");
   const stood = page.getByRole("region", { name: "Where the ranks stood" }).getByRole("row");
   assert.match(await stood.nth(1).innerText(), /^21\s.*did not arrive/s);
-  assert.match(await stood.nth(1).innerText(), /stopped/);
+  assert.match(await stood.nth(1).innerText(), /sleeping/);
   assert.match(await stood.nth(2).innerText(), /waited/);
+  const collective = page.getByRole("region", { name: "Collectives" }).getByRole("row");
+  assert.match(await collective.nth(1).innerText(), /data_parallel.*arrived.*ranks 0, 1.*more/s);
+  assert.match(await collective.nth(2).innerText(), /behind.*rank 21/s);
+  const stacks = page.locator(".stacks figure");
+  assert.deepEqual(await stacks.locator("figcaption").allInnerTexts(), ["rank 21", "63 ranks alike"]);
+  assert.equal(await stacks.first().locator("pre").innerText(),
+    "read (shard_reader.py:212)\nnext_batch (data.py:40)\nmain (train.py:31)");
   await page.getByRole("link", { name: "rank 21's history" }).click();
   await page.waitForURL(new RegExp(`#/rank/${RUN}/21$`));
-  passed("incident: who arrived and who did not");
+  passed("incident: who arrived and who did not, collectives, stacks");
 
   await checkPolicyReplay(page, server, RUN);
 
@@ -278,18 +290,29 @@ try {
   passed("mute for four hours, unmute");
 
   await running(attempt + 4);
-  await checkTabs(browser, server, RUN);
+  await checkHold(page, server, feed, RUN);
+  const tabs = await checkTabs(browser, server, RUN);
+  await go(page, server, "#/fleet", RUN);
+  await until("goodput is told", async () =>
+    /\t\d+\.\d %\t/.test(await page.getByRole("row").filter({ hasText: RUN }).innerText()), 60);
+  await shoot(page, "fleet-goodput");
+  passed("the fleet's row: loss line, goodput, mode");
 
   // ---- a lost connection ------------------------------------------------------
   await go(page, server, `#/run/${RUN}`, "Step time by rank");
   await page.getByText("live", { exact: true }).waitFor();
+  const readers = () => tabs.filter((one) => one.streams.length > 0).length;
+  const readersBefore = readers();
   await failing(async () => {
+    const all = [page, ...tabs];
     await server.stop("SIGKILL");
-    await page.getByText("connection lost, trying again").waitFor();
+    await Promise.all(all.map((one) => one.getByText("connection lost, trying again").waitFor()));
     await server.start();
-    await page.getByText("live", { exact: true }).waitFor();
+    await Promise.all(all.map((one) => one.getByText("live", { exact: true }).waitFor()));
   });
-  passed("a killed server: told, then live again");
+  assert.equal(readers(), readersBefore, "the reader goes on reading");
+  await tabs[0].context().close();
+  passed("a killed server: told in all tabs, then live again");
 
   // ---- the last action -----------------------------------------------------------
   await go(page, server, `#/run/${RUN}`, "Step time by rank");

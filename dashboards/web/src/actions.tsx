@@ -36,7 +36,7 @@ export function HoldButton({ run }: { run: Run }) {
   return <ActionButton action={run.is_held ? "unhold" : "hold"} run={run.spec.run} />;
 }
 
-// Whether a run is muted is not told; the audit says by whom and for how long.
+// Both, as a run's view does not tell whether it is muted.
 export function MuteButtons({ run }: { run: Run }) {
   return <><ActionButton action="mute" run={run.spec.run} />
     <ActionButton action="unmute" run={run.spec.run} /></>;

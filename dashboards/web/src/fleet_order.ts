@@ -15,6 +15,9 @@ export function isSilent(run: Run): boolean {
   return num(run.progress_age_seconds) > Math.max(60, 20 * (pace > 0 ? pace : 0));
 }
 
+// After a restart the server knows no figures of a step before the next one.
+export const hasFigures = (run: Run): boolean => num(run.step) >= 0 && num(run.step_seconds) > 0;
+
 export function toneOfRun(run: Run): Tone {
   if (isEnded(run)) return "quiet";
   if (run.phase === "halted" || isSilent(run)) return "bad";

@@ -1,7 +1,7 @@
 // All runs, the worst first; a run that says nothing is on top, never dropped.
 
 import type { Run } from "./api";
-import { isEnded, toneOfRun, wordOfRun, worstFirst, isSilent } from "./fleet_order";
+import { hasFigures, isEnded, toneOfRun, wordOfRun, worstFirst, isSilent } from "./fleet_order";
 import { num, percent, plural, seconds, short, step } from "./format";
 import { hashOf } from "./route";
 import { Sparkline } from "./sparkline";
@@ -17,7 +17,7 @@ function StepCell({ run }: { run: Run }) {
 }
 
 function LossCell({ run }: { run: Run }) {
-  const now = num(run.step) < 0 || isEnded(run) ? "" : short(num(run.loss));
+  const now = !hasFigures(run) || isEnded(run) ? "" : short(num(run.loss));
   const line = (run.loss_line ?? []).map(num);
   if (!now && line.length < 2) return <>–</>;
   return <span class="losscell">{line.length >= 2 &&

@@ -6,7 +6,7 @@ import { readEvidence } from "./evidence";
 import { clock, moment, num, seconds, short, step, toneOf, words } from "./format";
 import { culprit, IncidentTable } from "./incident_table";
 import { rankHash } from "./route";
-import { Standing } from "./standing";
+import { Collectives, Stacks, Standing } from "./standing";
 import { Badge, Card, Problem, Tile, useLoaded } from "./ui";
 
 const ending = (exit: { code: number; signal: number } | null) =>
@@ -22,6 +22,8 @@ export function IncidentPage({ id, run }: { id: string; run: Run | undefined }) 
   const evidence = readEvidence(incident.evidence);
   const rank = incident.culprit?.rank ?? -1;
   const first = exits.find((e) => e.exit.last_log_lines.length > 0);
+  // The lines of the log are shown below, in full.
+  const plain = evidence.plain.filter((line) => !first || !line.startsWith(`rank ${first.exit.rank} log: `));
   const recovered = num(incident.recovered_unix_ms) > 0;
   const since = (ms: number) => (ms - onset >= 0 ? "+" : "−") + seconds(Math.abs(ms - onset) / 1000);
   return <>
@@ -52,14 +54,14 @@ export function IncidentPage({ id, run }: { id: string; run: Run | undefined }) 
           <span>{entry.text}</span></li>)}</ol>
       </Card>
       <Card title="Evidence">
-        {evidence.plain.length > 0
-          ? <ul class="evidence">{evidence.plain.map((line) => <li>{line}</li>)}</ul>
+        {plain.length > 0
+          ? <ul class="evidence">{plain.map((line) => <li>{line}</li>)}</ul>
           : <p class="quiet">{incident.evidence.length > 0 ? "see below" : "none kept"}</p>}
       </Card>
     </div>
     {evidence.stands.length > 0 && <Standing incident={incident} stands={evidence.stands} />}
-    {evidence.blocks.length > 0 && <Card title="Stacks and collectives">
-      <pre tabIndex={0} class="stacks">{evidence.blocks.join("\n\n")}</pre></Card>}
+    {evidence.collectives.length > 0 && <Collectives list={evidence.collectives} />}
+    {evidence.stacks.length > 0 && <Stacks list={evidence.stacks} />}
     <Card title="Decisions">
       {decisions.length === 0 ? <p class="quiet">none</p>
         : <ol class="timeline">{decisions.map((d) => <li><time>{clock(num(d.unix_ms))}</time>

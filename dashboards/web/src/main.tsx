@@ -154,7 +154,7 @@ function Banner({ runs }: { runs: Run[] }) {
 
 function Held({ run }: { run: Run }) {
   return <div class="banner held" role="status">
-    <span>▲ held: nothing is stopped or started by itself.{run.hold_reason && ` ${run.hold_reason}`}</span>
+    <span>▲ {run.hold_reason || "held"} · nothing is stopped or started by itself until it is released</span>
     <HoldButton run={run} />
   </div>;
 }

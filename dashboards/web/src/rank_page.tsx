@@ -8,18 +8,17 @@ import { mergeCurve } from "./curves";
 import type { Columns } from "./curves";
 import { num, percent, plural, seconds, short } from "./format";
 import { bandsOf, IncidentTable } from "./incident_table";
-import { compare, NEWEST_STEPS, rankColumns, runColumns } from "./rank_series";
+import { compare, NEWEST_STEPS, rangeToRead, rankColumns, runColumns } from "./rank_series";
+import type { Range } from "./rank_series";
 import { hashOf, rankHash } from "./route";
 import type { Route } from "./route";
 import { Card, Problem, Tile, useLoaded } from "./ui";
 
-// Without a range of steps, this many of the newest: each is a point.
-const NEWEST = 2000;
-const MOST = 10_000;
+const BUCKETS = 10_000;
 const SECONDS = "METRIC_STEP_SECONDS";
 const METRICS = [SECONDS, "METRIC_COMPUTE_SECONDS", "METRIC_LOSS"] as const;
 
-interface History { ranks: Columns[]; run: Columns; compute: Columns | null; }
+interface History { range: Range; ranks: Columns[]; run: Columns; compute: Columns | null; }
 const NOTHING: Columns = { step: [], attempt: [], value: [], nonfinite_steps: [] };
 
 // The last value of the curve, for its caption.
@@ -51,16 +50,17 @@ export function RankPage({ run, route }: { run: Run; route: Route }) {
   const latest = useRef(run);
   latest.current = run;
   const { value, error } = useLoaded<History>(`rank ${name} ${rank} ${route.from} ${route.to}`, async () => {
-    const from = route.to > 0 ? route.from : Math.max(0, num(latest.current.step) - NEWEST + 1);
-    const range = `from=${from}&to=${route.to}&buckets=${MOST}`;
+    const { max_step, world_size } = latest.current;
+    const steps = rangeToRead(route.from, route.to, num(max_step), world_size);
+    const range = `from=${steps.from}&to=${steps.to}&buckets=${BUCKETS}`;
     const [curve, metrics, ...ranks] = await Promise.all([
       get<Columns>(`${path}/curve?${range}`),
       get<{ names: string[] }>(`${path}/metrics`),
       ...METRICS.map((metric) => call<RankSeries>("GetRankSeries",
-        { run: name, rank, metric, from_step: String(from), to_step: String(route.to) }))]);
+        { run: name, rank, metric, from_step: String(steps.from), to_step: String(steps.to) }))]);
     const compute = metrics.names.includes("compute_seconds")
       ? runColumns(await get<Columns>(`${path}/metric?name=compute_seconds&${range}`), "mean") : null;
-    return { run: curve, compute, ranks: ranks.map(rankColumns) };
+    return { range: steps, run: curve, compute, ranks: ranks.map(rankColumns) };
   }, { run: name, what: ["incident"], periodMs: 3000 });
   const incidents = useLoaded<{ incidents: Incident[] }>("incidents " + name, () =>
     get(`${path}/incidents?limit=200`), { run: name, what: ["incident"] });
@@ -97,9 +97,11 @@ export function RankPage({ run, route }: { run: Run; route: Route }) {
     </div>
     <div class="toolbar">
       <span class="quiet">{route.to > 0
-        ? <>steps {short(route.from)} to {short(route.to)} · <a href={rankHash(name, rank)}>the newest</a></>
-        : <>the newest {short(NEWEST)} steps · <a href={rankHash(name, rank, 0, Math.max(1, num(run.max_step)))}>all
-          steps</a> · drag over a chart to look closer</>} · dashed: the run</span>
+        ? <>steps {short(value?.range.from ?? route.from)} to {short(route.to)}
+          {value?.range.isNarrowed && ", the newest that can be read at once"} · <a href={rankHash(name, rank)}>the
+          newest</a></>
+        : <>the newest {plural(time.step.length, "step")} · <a href={rankHash(name, rank, 0, Math.max(1, num(run.max_step)))}>all
+          steps</a> · drag over a chart to look closer</>}</span>
       <GoTo run={run} rank={rank} />
     </div>
     <div class="charts">

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { compare, rankColumns, runColumns } from "./rank_series";
+import { compare, rangeToRead, rankColumns, runColumns } from "./rank_series";
 
 test("of a step made twice the later attempt counts", () => {
   const columns = rankColumns({ step: ["1", "2", "3", "2", "3"], attempt: ["1", "1", "1", "2", "2"],
@@ -28,4 +28,13 @@ test("a rank that became slow lately stands out", () => {
                            step_seconds: step.map(() => 1) }, "step_seconds");
   const { ratio, newest, slowShare } = compare(rank, run);
   assert.deepEqual([ratio, newest, slowShare], [1.1, 2, 0.1]);
+});
+
+test("the larger the run, the fewer steps are read", () => {
+  assert.deepEqual(rangeToRead(0, 0, 49_999, 64), { from: 48_000, to: 0, isNarrowed: false });
+  assert.deepEqual(rangeToRead(0, 0, 49_999, 100_000), { from: 49_800, to: 0, isNarrowed: false });
+  assert.deepEqual(rangeToRead(0, 0, -1, 8), { from: 0, to: 0, isNarrowed: false });
+  assert.deepEqual(rangeToRead(100, 900, 49_999, 64), { from: 100, to: 900, isNarrowed: false });
+  assert.deepEqual(rangeToRead(0, 60_000, 49_999, 64), { from: 30_000, to: 60_000, isNarrowed: true });
+  assert.deepEqual(rangeToRead(0, 50_000, 49_999, 100_000), { from: 48_000, to: 50_000, isNarrowed: true });
 });

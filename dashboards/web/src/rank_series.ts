@@ -30,6 +30,28 @@ export function runColumns(kept: Columns, name: string): Columns {
            nonfinite_steps: kept.step.map(() => 0) };
 }
 
+// Reading one rank's step costs the server the row of all ranks, some 4 ns a
+// rank: a picture of its own accord takes a tenth of a second, one that was
+// asked for a second.
+const READ_UNASKED = 2e7;
+const READ_AT_MOST = 2e8;
+const STEPS_UNASKED = 2000;
+const STEPS_AT_MOST = 20_000; // The server gives no more.
+
+export interface Range { from: number; to: number; isNarrowed: boolean; }
+
+// The steps to read; to: 0 is up to the newest, and with from: 0 what is shown
+// without being asked for.
+export function rangeToRead(from: number, to: number, newest: number, worldSize: number): Range {
+  const within = (ranksTimesSteps: number, most: number) =>
+    Math.min(most, Math.max(200, Math.floor(ranksTimesSteps / Math.max(1, worldSize))));
+  if (to === 0) {
+    return { from: Math.max(0, newest + 1 - within(READ_UNASKED, STEPS_UNASKED)), to: 0, isNarrowed: false };
+  }
+  const first = Math.min(to, newest) + 1 - within(READ_AT_MOST, STEPS_AT_MOST);
+  return { from: Math.max(from, first), to, isNarrowed: first > from };
+}
+
 export interface Against {
   steps: number; // That both have.
   mean: number; // Of the rank; NaN: no such step.

@@ -6,6 +6,7 @@ import type { Checkpoint, Heatmap as HeatReply, Incident, Report, Run } from "./
 import { Chart } from "./chart";
 import { mergeCurve } from "./curves";
 import type { Columns } from "./curves";
+import { hasFigures } from "./fleet_order";
 import { compact, num, percent, plural, seconds, short, step, words } from "./format";
 import { Heatmap } from "./heatmap";
 import { bandsOf, culprit, IncidentTable, Verdict } from "./incident_table";
@@ -19,6 +20,7 @@ function Tiles({ run, incidents, checkpoints, report }: {
   const target = num(run.spec.target_steps);
   const at = num(run.step);
   const pace = num(run.step_seconds);
+  const isKnown = hasFigures(run);
   const left = target > 0 && pace > 0 && run.phase === "running" ? (target - 1 - at) * pace : NaN;
   const lost = Object.entries(report?.lost_seconds ?? {})
     .sort((a, b) => b[1] - a[1]).filter(([, s]) => s > 0);
@@ -30,9 +32,9 @@ function Tiles({ run, incidents, checkpoints, report }: {
   return <div class="tiles">
     <Tile name="Step" value={step(at)} small={target > 0
       ? `of ${short(target)}${left > 0 ? " · " + seconds(left) + " left" : ""}` : "no target"} />
-    <Tile name="Loss" value={at < 0 ? "–" : short(num(run.loss))}
-      tone={at >= 0 && Number.isNaN(num(run.loss)) && run.phase === "running" ? "bad" : undefined}
-      small={at < 0 ? "" : `gradient norm ${short(num(run.grad_norm))}`} />
+    <Tile name="Loss" value={isKnown ? short(num(run.loss)) : "–"}
+      tone={isKnown && Number.isNaN(num(run.loss)) && run.phase === "running" ? "bad" : undefined}
+      small={isKnown ? `gradient norm ${short(num(run.grad_norm))}` : ""} />
     <Tile name="Step time" value={seconds(pace > 0 ? pace : NaN)}
       small={num(run.tokens_per_second) > 0 ? `${compact(num(run.tokens_per_second))} tokens/s` : ""} />
     <Tile name="Goodput" value={percent(num(report?.ettr ?? NaN))}
@@ -113,9 +115,9 @@ export function RunPage({ run, route }: { run: Run; route: Route }) {
     </div>
     <div class="charts">
       <Chart title="Loss" colour="--blue" curve={loss} bands={bands}
-        now={num(run.step) < 0 ? "" : short(num(run.loss))} onRange={zoom} />
+        now={hasFigures(run) ? short(num(run.loss)) : ""} onRange={zoom} />
       <Chart title="Gradient norm" colour="--violet" curve={norm} bands={bands} floor={0}
-        now={num(run.step) < 0 ? "" : short(num(run.grad_norm))} onRange={zoom} />
+        now={hasFigures(run) ? short(num(run.grad_norm)) : ""} onRange={zoom} />
       <Chart title="Step time" unit="s, median to slowest rank" colour="--teal" curve={time}
         bands={bands} floor={0} show={seconds}
         now={seconds(lastOf(time.value))} onRange={zoom} />

@@ -1,8 +1,9 @@
-// Who arrived and who did not, when a run stood still.
+// Who arrived and who did not, when a run stood still; what the ranks told of
+// their collectives and stacks.
 
 import type { Incident } from "./api";
 import { isMissing, stateWord } from "./evidence";
-import type { Stand } from "./evidence";
+import type { Collective, Stack, Stand } from "./evidence";
 import { short } from "./format";
 import { rankGroups } from "./heat";
 import { rankHash } from "./route";
@@ -29,5 +30,26 @@ export function Standing({ incident, stands }: { incident: Incident; stands: Sta
       { name: "process", cell: (s) => stateWord(s.state) || "–" },
       { name: "CPU", number: true, cell: (s) => s.cpu || "–" },
     ]} /></div>
+  </Card>;
+}
+
+export function Collectives({ list }: { list: Collective[] }) {
+  const rows = list.flatMap((c) => c.places.map((place, i) => ({ ...place, group: i === 0 ? c.group : "",
+    note: i === 0 ? c.note : "", key: `${c.group} ${i}` })));
+  return <Card title="Collectives" aside={<span class="quiet">how far the ranks of each communicator had come</span>}>
+    <div class="fit"><Table label="Collectives" rows={rows} keyOf={(r) => r.key} empty="" columns={[
+      { name: "communicator", cell: (r) => <b>{r.group}</b> },
+      { name: "entered", number: true, cell: (r) => short(r.entered) },
+      { name: "", cell: (r) => r.isBehind ? <Badge tone="bad">behind</Badge> : <Badge tone="good">arrived</Badge> },
+      { name: "who", cell: (r) => <>{r.ranks}{r.note && <span class="quiet"> · {r.note}</span>}</> },
+    ]} /></div>
+  </Card>;
+}
+
+export function Stacks({ list }: { list: Stack[] }) {
+  return <Card title="Stacks" aside={<span class="quiet">the innermost frame first</span>}>
+    <div class="stacks">{list.map((stack) => <figure>
+      <figcaption>{stack.whose}</figcaption>
+      <pre tabIndex={0}>{stack.frames.join("\n")}</pre></figure>)}</div>
   </Card>;
 }
