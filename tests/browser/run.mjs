@@ -118,6 +118,18 @@ try {
   }
   await checkAxe(page, "run with metrics");
   await shoot(page, "run-metrics", { fullPage: true });
+
+  // A metric that no shown step has leaves the others of its group alone.
+  await page.route("**/runs/*/metrics", (route) => route.fulfill({ json: { names: ["reward/gone", "reward/mean"] } }));
+  await failing(async () => {
+    await page.reload();
+    await metrics.scrollIntoViewIfNeeded();
+    await figure("reward/gone").scrollIntoViewIfNeeded();
+    await figure("reward/gone").getByText("nothing reported").waitFor();
+    await until("the other one is drawn", async () =>
+      Number(await figure("reward/mean").locator(".plot").getAttribute("data-points")) > 100);
+  });
+  await page.unroute("**/runs/*/metrics");
   passed("metrics in groups, one cursor over all");
 
   // ---- one rank ------------------------------------------------------------

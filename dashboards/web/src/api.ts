@@ -112,6 +112,13 @@ async function read<T>(response: Response): Promise<T> {
   throw new ApiError(code, message, response.status);
 }
 
+// For what may be missing: `fallback` instead of NOT_FOUND.
+export const orElse = <T, F>(reading: Promise<T>, fallback: F): Promise<T | F> =>
+  reading.catch((error) => {
+    if (error instanceof ApiError && error.code === "not_found") return fallback;
+    throw error;
+  });
+
 export async function get<T>(path: string): Promise<T> {
   return read<T>(await fetch("/api/v1/" + path, { signal: AbortSignal.timeout(15000) }));
 }

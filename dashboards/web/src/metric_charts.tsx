@@ -3,7 +3,7 @@
 // to cost nothing.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { get } from "./api";
+import { get, orElse } from "./api";
 import { Chart } from "./chart";
 import type { Band } from "./chart";
 import { mergeCurve } from "./curves";
@@ -18,6 +18,8 @@ const FIRST_SHOWN = 12;
 // The large charts have the same.
 const SHOWN_ABOVE = new Set(["loss", "grad_norm", "step_seconds"]);
 
+const NOTHING: Columns = { step: [], attempt: [], nonfinite_steps: [] };
+
 interface Shared { run: string; path: string; range: string; bands: Band[]; onRange: (from: number, to: number) => void; }
 
 function newest(values: (number | null)[]): number {
@@ -27,21 +29,20 @@ function newest(values: (number | null)[]): number {
 
 function MetricChart({ name, columns, bands, onRange }:
     { name: string; columns: Columns | undefined; bands: Band[]; onRange: Shared["onRange"] }) {
-  const curve = useMemo(() => mergeCurve(columns ?? { step: [], attempt: [], nonfinite_steps: [] },
-    null, "mean", "min", "max"), [columns]);
+  const curve = useMemo(() => mergeCurve(columns ?? NOTHING, null, "mean", "min", "max"), [columns]);
   return <Chart title={name} colour="--gold" curve={curve} bands={bands} isSmall
     empty={columns ? "nothing reported" : "reading …"}
     now={curve.step.length > 0 ? short(newest(curve.value)) : ""} onRange={onRange} />;
 }
 
 function Charts({ names, shared }: { names: string[]; shared: Shared }) {
-  const { run, path, range } = shared;
+  const { run, range } = shared;
   // One after the other: the large charts go first where the server is busy.
   const read = useLoaded<Map<string, Columns>>(`metrics ${run} ${range} ${names.join()}`, async () => {
     const all = new Map<string, Columns>();
     for (const name of names) {
-      all.set(name, await get<Columns>(
-        `${path}/metric?name=${encodeURIComponent(name)}&${range}&buckets=${BUCKETS}`));
+      const path = `${shared.path}/metric?name=${encodeURIComponent(name)}&${range}&buckets=${BUCKETS}`;
+      all.set(name, await orElse(get<Columns>(path), NOTHING)); // In these steps.
     }
     return all;
   }, { run, periodMs: 5000 });

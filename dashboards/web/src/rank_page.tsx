@@ -1,7 +1,7 @@
 // One rank's history against its run's.
 
 import { useMemo, useRef } from "preact/hooks";
-import { call, get, runPath } from "./api";
+import { call, get, orElse, runPath } from "./api";
 import type { Incident, RankSeries, Run } from "./api";
 import { Chart } from "./chart";
 import { mergeCurve } from "./curves";
@@ -53,13 +53,12 @@ export function RankPage({ run, route }: { run: Run; route: Route }) {
     const { max_step, world_size } = latest.current;
     const steps = rangeToRead(route.from, route.to, num(max_step), world_size);
     const range = `from=${steps.from}&to=${steps.to}&buckets=${BUCKETS}`;
-    const [curve, metrics, ...ranks] = await Promise.all([
+    const [curve, mean, ...ranks] = await Promise.all([
       get<Columns>(`${path}/curve?${range}`),
-      get<{ names: string[] }>(`${path}/metrics`),
+      orElse(get<Columns>(`${path}/metric?name=compute_seconds&${range}`), null),
       ...METRICS.map((metric) => call<RankSeries>("GetRankSeries",
         { run: name, rank, metric, from_step: String(steps.from), to_step: String(steps.to) }))]);
-    const compute = metrics.names.includes("compute_seconds")
-      ? runColumns(await get<Columns>(`${path}/metric?name=compute_seconds&${range}`), "mean") : null;
+    const compute = mean && runColumns(mean, "mean");
     return { range: steps, run: curve, compute, ranks: ranks.map(rankColumns) };
   }, { run: name, what: ["incident"], periodMs: 3000 });
   const incidents = useLoaded<{ incidents: Incident[] }>("incidents " + name, () =>
