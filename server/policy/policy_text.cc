@@ -118,9 +118,11 @@ void WriteDetect(const DetectOptions& detect, Writer& out) {
   out.Value("busy_factor", hang.busy_factor,
             "longer while every rank computes");
   out.Value("busy_max", hang.busy_maximum, "but not beyond this");
-  out.Table("detect.hang.phase",
-            "Deadlines of declared phases. A phase not listed, or 0, is part "
-            "of the step.");
+  out.Table(
+      "detect.hang.phase",
+      "Deadlines of declared phases. A phase not listed, or 0, is part "
+      "of the step;\n# rollout, reward, reference, weight_sync and the "
+      "training of an RL run learn\n# their own, unless they are listed.");
   for (const auto& [phase, deadline] : hang.phase) {
     out.Value(PhaseName(phase), deadline);
   }
