@@ -59,14 +59,14 @@ void WireAgent::Crash() {
   hello_.reset();
   heartbeat_.reset();
   is_welcome_ = false;
-  if (stream_ != nullptr) stream_->Cancel();
-  stream_.reset();
+  if (stream_ == nullptr) return;
+  stream_->Cancel();
+  cancelled_ = std::exchange(stream_, nullptr);
 }
 
 void WireAgent::Stop() {
-  const std::shared_ptr<agent::ServerStream> stream = stream_;
   Crash();
-  if (stream != nullptr) stream->WaitUntilDone(absl::Seconds(5));
+  if (cancelled_ != nullptr) cancelled_->WaitUntilDone(absl::Seconds(5));
 }
 
 void WireAgent::Tell(agent::Event event, Now now) {

@@ -98,6 +98,8 @@ class WireAgent {
   std::deque<agent::Event> answers_;  // Of effects, for after the step.
 
   std::shared_ptr<agent::ServerStream> stream_;
+  // The newest that was cancelled: gRPC may still be busy with it.
+  std::shared_ptr<agent::ServerStream> cancelled_;
   std::uint64_t streams_ = 0;
   bool is_welcome_ = false;
   int failures_ = 0;

@@ -49,6 +49,7 @@ WireFleet::WireFleet(WireOptions options, const Clock* clock)
       inbox_(std::make_shared<agent::LinkInbox>(kInboxMessages)) {}
 
 WireFleet::~WireFleet() {
+  // All at once, then the wait for each; the channels go last.
   for (auto& agent : agents_) agent->Crash();
   for (auto& agent : agents_) agent->Stop();
 }
