@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 
 namespace steadyrun {
@@ -146,7 +147,7 @@ Standstills::Standstills(const RunProgress& progress,
 
 void Standstills::Collect(const RunProgress& progress,
                           std::span<const std::size_t> living) {
-  std::map<std::string_view, std::size_t> index;
+  std::unordered_map<std::string_view, std::size_t> index;
   for (const std::size_t r : living) {
     const Standstill* told = progress.Ranks()[r].standstill.get();
     if (told == nullptr) silent_.push_back(r);

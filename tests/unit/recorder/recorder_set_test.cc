@@ -121,6 +121,7 @@ TEST_F(RecorderSetTest, TellsWhereARankStandsStill) {
   RankState state = observe(2.5);
   EXPECT_THAT(state.collectives, IsEmpty()) << "it may be a long step";
   EXPECT_THAT(state.stack, IsEmpty());
+  EXPECT_EQ(state.stack_age, Duration::zero()) << "not a byte is sent";
 
   state = observe(5);
   EXPECT_THAT(state.collectives, ElementsAre(CollectivePosition{"tp:0-1", 7},
