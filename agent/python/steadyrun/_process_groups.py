@@ -27,7 +27,9 @@ def _groups():
     imports it.
     """
     c10d = sys.modules.get("torch.distributed.distributed_c10d")
-    if c10d is None or not c10d.is_initialized():
+    # A module that is being imported, for minutes perhaps, lacks things.
+    is_initialized = getattr(c10d, "is_initialized", None)
+    if is_initialized is None or not is_initialized():
         return []
     # torch 2 keeps them in one object, torch 1 in the module.
     world = getattr(c10d, "_world", None)

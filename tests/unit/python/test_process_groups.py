@@ -71,6 +71,9 @@ class ProcessGroupsTest(unittest.TestCase):
             sys.modules.pop(MODULE, None)
             self.assertEqual(ProcessGroups().positions(), [])
             self.assertNotIn(MODULE, sys.modules)
+        half_imported = types.ModuleType(MODULE)
+        with mock.patch.dict(sys.modules, {MODULE: half_imported}):
+            self.assertEqual(ProcessGroups().positions(), [])
         with Torch(a=(Group(1), [0, 1])).module(is_initialized=False):
             self.assertEqual(ProcessGroups().positions(), [])
 
