@@ -291,7 +291,7 @@ static inline struct srun_standstill* srun_standstill_of(
 
 /* Index of a communicator, entered at its first use; look it up once. Its name
  * is equal on all of its members, and of no other communicator: "tp:0-7".
- * UINT32_MAX: empty, longer than 47 bytes, or the table of 8 is full. */
+ * UINT32_MAX: empty, longer than 55 bytes, or the table of 8 is full. */
 static inline uint32_t srun_communicator(struct srun_run* run,
                                          const char* group) {
   if (!run->is_active) return UINT32_MAX;

@@ -112,9 +112,13 @@ std::vector<RankState> RunTable::States(const RunId& run, MonoTime now) const {
     state.exit_age = IsLive(entry)
                          ? Duration::zero()
                          : std::max(Duration::zero(), now - entry.exited_at);
-    if (!state.stack.empty()) {
-      state.stack_age = std::max(Duration::zero(), now - entry.stack_taken);
+    if (!IsLive(entry)) {  // It stands nowhere.
+      state.collectives.clear();
+      state.stack.clear();
     }
+    state.stack_age = state.stack.empty()
+                          ? Duration::zero()
+                          : std::max(Duration::zero(), now - entry.stack_taken);
     states.push_back(std::move(state));
   }
   return states;

@@ -30,7 +30,7 @@
 #define SRUN_RECORDER_VERSION 1u
 #define SRUN_WRITER_OFFSET 4096u
 #define SRUN_STANDSTILL_OFFSET 5120u
-#define SRUN_GROUP_BYTES 48u
+#define SRUN_GROUP_BYTES 56u
 #define SRUN_GROUP_COUNT 8u
 #define SRUN_FRAME_BYTES 144u
 #define SRUN_FRAME_COUNT 16u
@@ -77,23 +77,22 @@ struct srun_writer {
   uint32_t finished;         /* 1: the training code is done. */
 };
 
-/* Where a rank stands. Positions: how many collectives of each communicator it
- * has entered; `group` is equal on all members, and of no other communicator.
- * `entered` is one store; a position is there when groups_used, stored with
- * release order after the name, counts it. mono_ns 0: the training code keeps
- * it current itself; else it is as of then, and says nothing once the rank has
- * advanced. The stack, zero-terminated lines with the innermost frame first, is
- * written only while the rank does not advance: `stack_seq` 0, the rest, then
- * `stack_seq`. */
+/* How many collectives of a communicator a rank has entered. `group` is equal
+ * on all members, and of no other communicator. */
 struct srun_position {
-  uint64_t entered; /* 0: not known. */
-  uint64_t mono_ns;
-  char group[SRUN_GROUP_BYTES]; /* Zero-terminated. */
+  uint64_t entered;
+  char group[SRUN_GROUP_BYTES]; /* Zero-terminated; empty: an unused slot. */
 };
 
+/* Where a rank stands. The first groups_used positions are kept current by the
+ * training code: one store each time; a new one is there when groups_used,
+ * stored with release order after the name, counts it.
+ * The other positions and the stack (zero-terminated lines, innermost frame
+ * first) are written only while the rank does not advance, and say nothing once
+ * it has: `seq` 0, the rest, then `seq`, then mono_ns. */
 struct srun_standstill {
-  uint64_t stack_seq; /* Grows; 0: none yet, or being replaced. */
-  uint64_t stack_mono_ns;
+  uint64_t seq;     /* Grows; 0: none yet, or being replaced. */
+  uint64_t mono_ns; /* It was so then. */
   uint32_t frames;
   uint32_t groups_used;
   struct srun_position positions[SRUN_GROUP_COUNT];

@@ -199,7 +199,7 @@ bool RecorderFile::ReadStandstill(srun_standstill* out) const {
       !ReadAt(SRUN_STANDSTILL_OFFSET, &after, sizeof after)) {
     return false;
   }
-  if (before != after || out->stack_seq != before) out->stack_seq = 0;
+  if (before != after || out->seq != before) out->seq = 0;
   return true;
 }
 

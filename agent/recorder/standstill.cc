@@ -27,20 +27,20 @@ void TakeStandstill(const srun_standstill& raw, MonoTime now,
                     RankState* state) {
   const auto advanced = static_cast<std::uint64_t>(
       (now - state->progress_age).time_since_epoch().count());
-  const std::uint32_t groups = std::min(raw.groups_used, SRUN_GROUP_COUNT);
-  for (std::uint32_t i = 0; i < groups; ++i) {
+  const bool is_told = raw.seq != 0 && raw.mono_ns >= advanced;
+  for (std::uint32_t i = 0; i < SRUN_GROUP_COUNT; ++i) {
+    if (i >= raw.groups_used && !is_told) break;
     const srun_position& position = raw.positions[i];
-    const bool is_old = position.mono_ns != 0 && position.mono_ns < advanced;
     std::string group = PlainText(position.group, sizeof position.group);
-    if (position.entered == 0 || is_old || group.empty()) continue;
+    if (group.empty()) continue;
     state->collectives.push_back({std::move(group), position.entered});
   }
-  if (raw.stack_seq == 0 || raw.stack_mono_ns < advanced) return;
+  if (!is_told) return;
   const std::uint32_t frames = std::min(raw.frames, SRUN_FRAME_COUNT);
   for (std::uint32_t i = 0; i < frames; ++i) {
     state->stack.push_back(PlainText(raw.stack[i], sizeof raw.stack[i]));
   }
-  const auto taken = static_cast<std::int64_t>(raw.stack_mono_ns);
+  const auto taken = static_cast<std::int64_t>(raw.mono_ns);
   state->stack_age =
       std::clamp(Duration(now.time_since_epoch().count() - taken),
                  Duration::zero(), state->progress_age);

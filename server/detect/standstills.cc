@@ -6,8 +6,10 @@
 #include <functional>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <set>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 
 namespace steadyrun {
@@ -97,6 +99,21 @@ bool IsComparable(const Communicator& group) {
          });
 }
 
+struct Mark {
+  std::string name;   // "0:0-3" of "0:0-3 (20 at step 256)"
+  std::string place;  // " at step 256)"
+  auto operator<=>(const Mark&) const = default;
+};
+
+std::optional<Mark> MarkOf(const std::string& group) {
+  const std::size_t open = group.rfind(" (");
+  const std::size_t place = group.rfind(" at step ");
+  if (open == group.npos || place == group.npos || place < open) {
+    return std::nullopt;
+  }
+  return Mark{group.substr(0, open), group.substr(place)};
+}
+
 // Communicators with ranks behind, in the order in which people need them:
 // those that the (first few) suspects hold up, then those where most wait.
 std::vector<std::size_t> InOrder(std::vector<LaggingCommunicator> lagging,
@@ -130,7 +147,7 @@ Standstills::Standstills(const RunProgress& progress,
 
 void Standstills::Collect(const RunProgress& progress,
                           std::span<const std::size_t> living) {
-  std::map<std::string_view, std::size_t> index;
+  std::unordered_map<std::string_view, std::size_t> index;
   for (const std::size_t r : living) {
     const Standstill* told = progress.Ranks()[r].standstill.get();
     if (told == nullptr) silent_.push_back(r);
@@ -146,7 +163,24 @@ void Standstills::Collect(const RunProgress& progress,
     }
     if (!told->stack.empty()) stacks_.push_back({RankOf(r), told->stack});
   }
+  LeaveOutUneven();
   std::erase_if(groups_, std::not_fn(IsComparable));
+}
+
+void Standstills::LeaveOutUneven() {
+  std::map<Mark, std::size_t> variants;
+  for (const Communicator& group : groups_) {
+    if (const auto mark = MarkOf(group.name)) ++variants[*mark];
+  }
+  std::erase_if(variants, [](const auto& item) { return item.second == 1; });
+  std::ranges::transform(variants, std::back_inserter(uneven_),
+                         [](const auto& item) { return item.first.name; });
+  std::vector<Communicator> even;
+  for (Communicator& group : groups_) {
+    const auto mark = MarkOf(group.name);
+    if (!mark || !variants.contains(*mark)) even.push_back(std::move(group));
+  }
+  groups_ = std::move(even);
 }
 
 const RankStack* Standstills::StackOf(std::size_t rank) const {
@@ -177,7 +211,7 @@ Standstills::Ranks Standstills::Roots() const {
 }
 
 bool Standstills::AllEntered() const {
-  return without_positions_ == 0 && wait_.lagging.empty() &&
+  return without_positions_ == 0 && uneven_.empty() && wait_.lagging.empty() &&
          !wait_.transport.empty();
 }
 
@@ -228,6 +262,15 @@ void Standstills::AddCollectives(std::span<const std::size_t> suspects,
     lines->back() += fmt::format(
         "; {} more communicators {}", shown.size() - kMaxCollectiveLines,
         wait_.lagging.empty() ? "are like it" : "have ranks behind");
+  }
+  if (!uneven_.empty()) {
+    lines->push_back(fmt::format(
+        "{}{} not compared: its members had entered different numbers before, "
+        "as sends between two of them count too",
+        uneven_.front(),
+        uneven_.size() == 1 ? " is"
+                            : fmt::format(" and {} more communicators are",
+                                          uneven_.size() - 1)));
   }
 }
 

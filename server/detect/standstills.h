@@ -11,6 +11,12 @@
 // have not. When all have entered the same number, all are taken to be inside
 // the newest.
 //
+// Only numbers of equal things compare. A library may count other calls too
+// (sends between two members), and then they differ while nothing is wrong. A
+// group that is named "name (N at step S)" tells that the rank had entered N at
+// the end of step S: where members had different numbers at an equal step the
+// communicator is left out.
+//
 // A group holds only members that told of it. While a rank tells no positions
 // it may be a missing member of any group, and a rank that looks like a root
 // may wait for it: then roots hold only if each stands in another innermost
@@ -42,7 +48,8 @@ class Standstills {
   // Who keeps the others waiting, as ordered in Wait(); empty when that does
   // not show.
   Ranks Roots() const;
-  // All ranks told their positions, and nobody is behind anywhere.
+  // All ranks told their positions, all of them compare, and nobody is behind
+  // anywhere.
   bool AllEntered() const;
   // Those who stand elsewhere than more than half of all ranks do.
   Ranks Outliers() const;
@@ -58,6 +65,7 @@ class Standstills {
  private:
   void Collect(const RunProgress& progress,
                std::span<const std::size_t> living);
+  void LeaveOutUneven();
   const RankStack* StackOf(std::size_t rank) const;
   void AddCollectives(std::span<const std::size_t> suspects,
                       std::vector<std::string>* lines) const;
@@ -69,6 +77,7 @@ class Standstills {
   std::vector<RankStack> stacks_;     // By rank.
   Ranks silent_;
   std::size_t without_positions_ = 0;
+  std::vector<std::string> uneven_;  // Communicators that are left out.
   CollectiveWait wait_;
   StackClusters clusters_;
 };

@@ -5,7 +5,9 @@ The quickstart's GPT trains on one rank; steps alternate at random between a
 run that writes a flight recorder and one without an agent, so both see the
 same machine, model and caches. Printed: the median step, the difference of
 the two medians with its 95 % interval (bootstrap), and the same cost summed
-from the library's own calls, which is free of the noise of the steps.
+from the library's own calls, which is free of the noise of the steps. Then the
+one look a second of the thread that tells where the training stands still: at
+training that advances, and at training that does not.
 """
 
 import argparse
@@ -40,6 +42,7 @@ def measure(steps):
         )
         trainer = train_gpt.Trainer(train_gpt.parse_options([]), 0, 1)
         runs = (Run(), Run(make_recorder(os.path.join(folder, "recorder"))))
+        runs[1]._watch()
         seconds = ([], [])
         chance = random.Random(1)
         for step in range(1, steps + 1):
@@ -53,9 +56,10 @@ def measure(steps):
             )
             seconds[which].append((time.perf_counter_ns() - began) * 1e-9)
         calls = own_cost(runs[1])
+        looks = [look_cost(runs[1], seconds) for seconds in (0, 10**6)]
     warm = steps // 20
     without, with_it = (values[warm:] for values in seconds)
-    return summarize(without, with_it, calls)
+    return summarize(without, with_it, calls, looks)
 
 
 def own_cost(run, rounds=3000):
@@ -72,7 +76,18 @@ def own_cost(run, rounds=3000):
     return statistics.median(best)
 
 
-def summarize(without, with_it, calls):
+def look_cost(run, seconds_later, rounds=3000):
+    """Seconds of one look of the thread."""
+    costs = []
+    for _ in range(rounds):
+        now = time.monotonic_ns() + seconds_later * 10**9
+        began = time.perf_counter_ns()
+        run._watcher.look(now)
+        costs.append((time.perf_counter_ns() - began) * 1e-9)
+    return statistics.median(costs)
+
+
+def summarize(without, with_it, calls, looks):
     base = statistics.median(without)
     chance = random.Random(2)
     differences = sorted(
@@ -89,6 +104,8 @@ def summarize(without, with_it, calls):
         ],
         "own_calls_us": calls * 1e6,
         "own_calls_percent": 100 * calls / base,
+        "look_us": looks[0] * 1e6,
+        "look_at_standstill_us": looks[1] * 1e6,
     }
 
 
@@ -113,6 +130,8 @@ def main():
         result["difference_percent"], *result["interval_percent"]))
     print("sdk_overhead own calls %.1f us a step = %.4f %%" % (
         result["own_calls_us"], result["own_calls_percent"]))
+    print("sdk_overhead one look a second: %.1f us; at a standstill %.0f us" % (
+        result["look_us"], result["look_at_standstill_us"]))
     return 0
 
 

@@ -4,6 +4,7 @@ Goal: for each fault the run ends with all its steps and with the bits of an
 unbroken run, the first cause is named, and what need not be acted on is not.
 """
 
+import re
 import unittest
 
 from report_checks import ReportTest
@@ -43,19 +44,31 @@ class StopRankTest(ReportTest):
 class SpinRankTest(ReportTest):
     def test_of_ranks_that_all_live_the_one_that_did_not_come_is_named(self):
         # Same step, same phase, no process stopped: only the sequence of
-        # collectives and the stacks tell the two apart.
-        with Scenario(fault("spin_rank", rank=1)) as scenario:
+        # collectives and the stacks tell the four apart.
+        with Scenario(
+            fault("spin_rank", rank=3), ranks_per_node=2
+        ) as scenario:
             report = scenario.run()
             incident = self.check_one_recovery(
-                scenario, report, "hang", rank=1, node="node-1"
+                scenario, report, "hang", rank=3, node="node-1"
             )
             evidence = "\n".join(incident["evidence"])
-            self.assertRegex(
+            entered = re.search(
+                r"collective 0:0-3 \(\d+ at step \d+\): ranks 0, 1, 2 have "
+                r"entered (\d+), rank 3 has entered (\d+)",
                 evidence,
-                r"collective 0:0-1: rank 0 has entered (\d+), rank 1",
+            )
+            self.assertIsNotNone(entered, evidence)
+            self.assertEqual(int(entered[1]), int(entered[2]) + 1)
+            self.assertIn(
+                "has not entered collective %s of 0:0-3" % entered[1],
+                incident["reason"],
             )
             self.assertRegex(
-                evidence, r"stack of rank 1: __call__ \(train_gpt.py:\d+\)"
+                evidence, r"stack of rank 3: __call__ \(train_gpt.py:\d+\)"
+            )
+            self.assertRegex(
+                evidence, r"stacks of [23] ranks alike: .*train_gpt.py"
             )
 
 

@@ -10,7 +10,7 @@ MAGIC = 0x3143455252555253
 VERSION = 1
 WRITER_OFFSET = 4096
 STANDSTILL_OFFSET = 5120
-GROUP_BYTES = 48
+GROUP_BYTES = 56
 GROUP_COUNT = 8
 FRAME_BYTES = 144
 FRAME_COUNT = 16
@@ -55,13 +55,13 @@ WRITER_FIELDS = {
 WRITER_BYTES = 80
 
 # struct srun_position
-POSITION_FIELDS = {"entered": 0, "mono_ns": 8, "group": 16}
+POSITION_FIELDS = {"entered": 0, "group": 8}
 POSITION_BYTES = 64
 
 # struct srun_standstill
 STANDSTILL_FIELDS = {
-    "stack_seq": 0,
-    "stack_mono_ns": 8,
+    "seq": 0,
+    "mono_ns": 8,
     "frames": 16,
     "groups_used": 20,
     "positions": 24,

@@ -8,6 +8,7 @@ import time
 from steadyrun import _environment as environment
 from steadyrun import _layout as layout
 from steadyrun import _recorder as recorder_words
+from steadyrun._process_groups import ProcessGroups
 from steadyrun._recorder import Recorder
 from steadyrun._standstill import Standstill, Watcher
 
@@ -155,6 +156,8 @@ class Run:
         self._pending = None
         self._standstill = None
         self._watcher = None
+        self._process_groups = ProcessGroups()
+        self._mark_due = sys.maxsize  # Step; see _process_groups.py.
         if recorder is not None:
             self._attach()
 
@@ -216,6 +219,8 @@ class Run:
                 self._enter(_PHASE_STEP)
             else:
                 words[recorder_words.PHASE_MONO_NS] = now
+            if step >= self._mark_due:
+                self._mark(step)
             if words[recorder_words.COMMAND_SEQ] != self._command_seq:
                 self._read_command()
             if self._pending is not None:
@@ -245,7 +250,7 @@ class Run:
         """The training code is about to enter a collective of `group`.
 
         For communicators that torch.distributed does not know; those it knows
-        are followed by themselves. `group`: a name of at most 47 bytes, equal
+        are followed by themselves. `group`: a name of at most 55 bytes, equal
         on all members and of no other communicator ("tp:0-7"); at most 8 a
         rank. Of ranks that hang, it tells which one did not come.
         """
@@ -325,10 +330,19 @@ class Run:
         self._watcher = Watcher(
             self._recorder,
             self._standstill,
+            self._process_groups,
             threading.get_ident(),
             self._count_error,
         )
         self._watcher.start()
+        self._mark_due = -sys.maxsize
+
+    def _mark(self, step):
+        try:
+            self._mark_due = self._process_groups.mark(int(step))
+        except Exception:
+            self._mark_due = sys.maxsize
+            self._count_error()
 
     def _enter(self, phase):
         """Makes `phase` the current one; the time of the change."""

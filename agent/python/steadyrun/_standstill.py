@@ -1,38 +1,49 @@
 """Where this rank stands while it does not advance.
 
 A thread of its own sleeps, and looks once a second whether the training code
-has made a step or changed its phase. While it has not for some seconds, it
-writes the stack of the training thread and how many collectives each process
-group of torch.distributed has entered: of ranks that hang, these tell which
-one did not come. While training advances it touches nothing.
+has made a step or changed its phase. While it has not for longer than is usual
+it writes the stack of the training thread and how many collectives each
+process group has entered: of ranks that hang, these tell which one did not
+come. While training advances it writes nothing.
 
 A training thread that is stuck in C code with the interpreter's lock keeps
 this thread waiting too: then nothing is told, which the others' words show.
 """
 
+import collections
 import os
 import sys
 import threading
 import time
-import zlib
 
 from steadyrun import _layout as layout
+from steadyrun import _recorder as recorder_words
 
 # As agent/recorder/standstill.h has it: the agent tells no sooner.
 STANDSTILL_NS = 3_000_000_000
+# A healthy run with long steps shall not tell in each of them: a hang is one
+# after twice the longest (server/detect/hang_detector.h), so this is in time.
+USUAL_FACTOR = 1.5
+_USUAL_LOOKS = 64
+# Phases with deadlines of their own, of minutes; what they take says nothing
+# of a step.
+LONG_NS = 10_000_000_000
+_LONG_PHASES = frozenset(
+    layout.PHASES[name]
+    for name in ("startup", "checkpoint", "evaluation", "compile", "shutdown")
+)
 # A look takes the interpreter's lock for some microseconds.
 LOOK_SECONDS = 1.0
 # After so many exceptions the thread ends: it is of no use here.
 _MOST_ERRORS = 3
 
 _AT = layout.STANDSTILL_OFFSET
-_STACK_SEQ = (_AT + layout.STANDSTILL_FIELDS["stack_seq"]) // 8
-_STACK_MONO_NS = (_AT + layout.STANDSTILL_FIELDS["stack_mono_ns"]) // 8
+_SEQ = (_AT + layout.STANDSTILL_FIELDS["seq"]) // 8
+_MONO_NS = (_AT + layout.STANDSTILL_FIELDS["mono_ns"]) // 8
 _FRAMES = (_AT + layout.STANDSTILL_FIELDS["frames"]) // 4
 _GROUPS_USED = (_AT + layout.STANDSTILL_FIELDS["groups_used"]) // 4
-_PROGRESS_MONO_NS = (
-    layout.WRITER_OFFSET + layout.WRITER_FIELDS["progress_mono_ns"]
-) // 8
+_POSITIONS = _AT + layout.STANDSTILL_FIELDS["positions"]
+_STACK = _AT + layout.STANDSTILL_FIELDS["stack"]
 
 
 class Standstill:
@@ -41,11 +52,13 @@ class Standstill:
     def __init__(self, recorder):
         self._recorder = recorder
         self._words = recorder.words
-        self._groups = {}
+        self._groups = {}  # Of run.collective(): index of `entered`.
+        self._told = None
+        self._seq = 0
         # The threads that enter names: the training's and the watcher's.
         self._lock = threading.Lock()
         recorder.halves[_GROUPS_USED] = 0
-        self._words[_STACK_SEQ] = 0
+        self._words[_SEQ] = 0
 
     def entered_word(self, group):
         """Index in the 8-byte view of `entered`; None if it does not fit."""
@@ -62,53 +75,55 @@ class Standstill:
             index = len(self._groups)
             if index >= layout.GROUP_COUNT:
                 return None
-            at = (
-                _AT
-                + layout.STANDSTILL_FIELDS["positions"]
-                + index * layout.POSITION_BYTES
-            )
-            self._words[at // 8] = 0
-            self._words[at // 8 + 1] = 0
-            name_at = at + layout.POSITION_FIELDS["group"]
-            self._recorder.map[name_at : name_at + layout.GROUP_BYTES] = (
-                name.ljust(layout.GROUP_BYTES, b"\0")
-            )
+            at = self._put_position(index, name, 0)
             if self._recorder.barrier:
                 self._recorder.barrier()
             self._recorder.halves[_GROUPS_USED] = index + 1
-            self._groups[group] = at // 8
-            return at // 8
+            self._groups[group] = at
+            return at
 
-    def set_position(self, group, entered, now):
-        """`entered` collectives as of `now`, in nanoseconds."""
-        at = self.entered_word(group)
-        if at is not None:
-            self._words[at] = entered
-            self._words[at + 1] = now
+    def _put_position(self, index, name, entered):
+        at = _POSITIONS + index * layout.POSITION_BYTES
+        self._words[at // 8] = entered
+        self._put_text(
+            at + layout.POSITION_FIELDS["group"], name, layout.GROUP_BYTES
+        )
+        return at // 8
 
-    def set_stack(self, frames, now):
-        """Lines of text, innermost frame first; what is too much is cut."""
-        seq = self._words[_STACK_SEQ]
-        self._words[_STACK_SEQ] = 0
-        barrier = self._recorder.barrier
-        if barrier:
-            barrier()
+    def _put_text(self, at, text, size):
+        self._recorder.map[at : at + size] = text[: size - 1].ljust(size, b"\0")
+
+    def tell(self, frames, positions, now):
+        """Lines of text, innermost frame first, and [(group, entered)], as of
+        `now` in nanoseconds. What is too much is cut.
+        """
+        with self._lock:
+            told = (frames, positions, len(self._groups))
+            if told != self._told:
+                self._told = told
+                self._replace(frames, positions)
+            self._words[_MONO_NS] = now
+
+    def _replace(self, frames, positions):
+        barrier = self._recorder.barrier or (lambda: None)
+        self._seq += 1
+        self._words[_SEQ] = 0
+        barrier()
         frames = frames[: layout.FRAME_COUNT]
         for number, frame in enumerate(frames):
-            at = (
-                _AT
-                + layout.STANDSTILL_FIELDS["stack"]
-                + number * layout.FRAME_BYTES
-            )
-            text = frame.encode("ascii", "replace")[: layout.FRAME_BYTES - 1]
-            self._recorder.map[at : at + layout.FRAME_BYTES] = text.ljust(
-                layout.FRAME_BYTES, b"\0"
+            self._put_text(
+                _STACK + number * layout.FRAME_BYTES,
+                frame.encode("ascii", "replace"),
+                layout.FRAME_BYTES,
             )
         self._recorder.halves[_FRAMES] = len(frames)
-        self._words[_STACK_MONO_NS] = now
-        if barrier:
-            barrier()
-        self._words[_STACK_SEQ] = seq + 1
+        # The slots that run.collective() left.
+        slots = range(len(self._groups), layout.GROUP_COUNT)
+        free = [("", 0)] * len(slots)
+        for index, (group, entered) in zip(slots, positions + free):
+            self._put_position(index, group.encode("ascii", "replace"), entered)
+        barrier()
+        self._words[_SEQ] = self._seq
 
 
 def stack_of(thread_id):
@@ -126,63 +141,40 @@ def stack_of(thread_id):
     return lines
 
 
-def group_name(name, ranks):
-    """The same on all members: torch's own name, and the global ranks."""
-    parts = []
-    for rank in sorted(ranks):
-        if parts and rank == parts[-1][1] + 1:
-            parts[-1][1] = rank
-        else:
-            parts.append([rank, rank])
-    text = "%s:%s" % (name, ",".join(
-        "%d" % first if first == last else "%d-%d" % (first, last)
-        for first, last in parts
-    ))
-    if len(text) < layout.GROUP_BYTES:
-        return text
-    # Too many parts for the table: their checksum tells them apart.
-    return "%s:%d ranks %08x" % (
-        name[:20], len(ranks), zlib.crc32(text.encode())
-    )
+class Pace:
+    """Tells a standstill from a step that is long as usual."""
 
+    def __init__(self):
+        self._progress = 0
+        self._phase = None
+        self._usual = collections.deque(maxlen=_USUAL_LOOKS)
 
-def torch_positions():
-    """(group, collectives entered) of each process group of this process.
-
-    Nothing where torch.distributed is not loaded, not initialised, or does not
-    tell. Never imports it.
-    """
-    c10d = sys.modules.get("torch.distributed.distributed_c10d")
-    if c10d is None or not c10d.is_initialized():
-        return []
-    # torch 2 keeps them in one object, torch 1 in the module.
-    world = getattr(c10d, "_world", None)
-    groups = world.pg_map if world is not None else c10d._pg_map
-    names = world.pg_names if world is not None else c10d._pg_names
-    ranks = (
-        world.pg_group_ranks if world is not None else c10d._pg_group_ranks
-    )
-    found = []
-    for group in list(groups)[: layout.GROUP_COUNT]:
-        try:
-            entered = int(group._get_sequence_number_for_group())
-        except RuntimeError:
-            continue  # This backend does not count.
-        found.append(
-            (group_name(str(names[group]), list(ranks[group])), entered)
+    def stands_still(self, now, progress, phase):
+        """`progress`: when the rank last advanced, into `phase`."""
+        if progress != self._progress:
+            if self._progress and self._phase not in _LONG_PHASES:
+                self._usual.append(progress - self._progress)
+            self._progress = progress
+            self._phase = phase
+        quiet = now - progress
+        if phase in _LONG_PHASES:
+            return quiet >= LONG_NS
+        return quiet >= STANDSTILL_NS and quiet >= USUAL_FACTOR * max(
+            self._usual, default=0
         )
-    return found
 
 
 class Watcher(threading.Thread):
     """Tells where `thread_id` stands while the recorder shows no progress."""
 
-    def __init__(self, recorder, standstill, thread_id, count_error):
+    def __init__(self, recorder, standstill, groups, thread_id, count_error):
         super().__init__(name="steadyrun-standstill", daemon=True)
-        self._words = recorder.words
+        self._recorder = recorder
         self._standstill = standstill
+        self._groups = groups
         self._thread_id = thread_id
         self._count_error = count_error
+        self._pace = Pace()
         self._ended = threading.Event()
 
     def stop(self):
@@ -200,9 +192,13 @@ class Watcher(threading.Thread):
 
     def look(self, now):
         """Writes what there is if the rank stands still; True if it does."""
-        if now - self._words[_PROGRESS_MONO_NS] < STANDSTILL_NS:
+        if not self._pace.stands_still(
+            now,
+            self._recorder.words[recorder_words.PROGRESS_MONO_NS],
+            self._recorder.halves[recorder_words.PHASE],
+        ):
             return False
-        self._standstill.set_stack(stack_of(self._thread_id), now)
-        for group, entered in torch_positions():
-            self._standstill.set_position(group, entered, now)
+        self._standstill.tell(
+            stack_of(self._thread_id), self._groups.positions(), now
+        )
         return True

@@ -47,6 +47,26 @@ TEST(RunTableTest, TellsHowLongAgoARankEnded) {
             milliseconds(960));
 }
 
+// Else its last word would be sent for as long as the run is known here.
+TEST(RunTableTest, ARankThatEndedStandsNowhere) {
+  RunTable table;
+  RankState seen = Seen(1, 0, RankLife::kAlive, 5);
+  seen.collectives = {{"dp", 812}};
+  seen.stack = {"spin (train.py:77)"};
+  seen.stack_age = seconds(1);
+  table.Observe("run", seen, kStart);
+  RankState state = table.States("run", kStart + seconds(1))[0];
+  EXPECT_EQ(state.collectives, seen.collectives);
+  EXPECT_EQ(state.stack_age, seconds(2));
+
+  table.Find("run", AttemptId{1}, Rank{0})->seen.life = RankLife::kExited;
+
+  state = table.States("run", kStart + seconds(1))[0];
+  EXPECT_TRUE(state.collectives.empty());
+  EXPECT_TRUE(state.stack.empty());
+  EXPECT_EQ(state.stack_age, Duration::zero());
+}
+
 TEST(RunTableTest, AnExitedRankStaysExited) {
   RunTable table;
   table.Observe("run", Seen(1, 0, RankLife::kExited, 5), kStart);

@@ -244,6 +244,35 @@ TEST(StandstillsTest, ARootThatMayWaitForASilentRankIsNotNamed) {
   EXPECT_EQ(run.Find().culprit.rank, Rank{2});
 }
 
+// Stages send to each other, which gloo counts: 0 and 3 have one neighbour, 1
+// and 2 two. The data groups tell; the pipeline does not, in either direction.
+TEST(StandstillsTest, NumbersThatDifferedBeforeAreNotCompared) {
+  Stuck run(4);
+  const std::string odd = "0:0-3 (10 at step 256)";
+  run.In(odd, {{0, 12}, {3, 11}}).In("0:0-3 (20 at step 256)", {{1, 23}});
+  run.In("0:0-3 (20 at step 256)", {{2, 22}});
+  Laggard laggard = run.Find();
+  EXPECT_EQ(laggard.culprit, Culprit());
+  EXPECT_EQ(laggard.why, "all 4 ranks stand at the same place");
+  EXPECT_THAT(laggard.evidence,
+              Contains("0:0-3 is not compared: its members had entered "
+                       "different numbers before, as sends between two of "
+                       "them count too"));
+
+  run.In("1:0-3 (7 at step 256)", {{0, 9}, {1, 9}, {2, 8}, {3, 9}});
+  laggard = run.Find();
+  EXPECT_EQ(laggard.culprit.rank, Rank{2});
+  EXPECT_THAT(laggard.why, HasSubstr("collective 9 of 1:0-3 (7 at step 256)"));
+}
+
+// One has passed the step of the next mark, the others have not.
+TEST(StandstillsTest, MarksOfDifferentStepsAreNoDifference) {
+  Stuck run(4);
+  run.In("0:0-3 (20 at step 256)", {{0, 41}, {1, 41}, {2, 40}});
+  run.In("0:0-3 (41 at step 512)", {{3, 41}});
+  EXPECT_EQ(run.Find().culprit.rank, Rank{2});
+}
+
 TEST(StandstillsTest, AThousandRanksKeepTheirEvidenceShort) {
   Stuck run(1000, 8);
   std::map<int, std::uint64_t> all;

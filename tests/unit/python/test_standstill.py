@@ -14,6 +14,7 @@ import recorder_file
 from recorder_file import layout
 
 from steadyrun import _run, _standstill
+from steadyrun import _recorder as recorder_words
 from steadyrun._recorder import Recorder
 
 SECOND = 1_000_000_000
@@ -27,28 +28,31 @@ class StandstillTest(unittest.TestCase):
         recorder_file.create(self.path)
         self.recorder = Recorder(self.path)
         self.run_ = _run.Run(self.recorder)
+        self.run_.step(0)  # The start has a pace of its own.
         self.watcher = _standstill.Watcher(
             self.recorder,
             self.run_._standstill,
+            self.run_._process_groups,
             threading.get_ident(),
             self.run_._count_error,
         )
 
     def read(self):
-        """(stack lines, {group: (entered, mono_ns)}) as an agent reads them."""
+        """(stack lines, {group: entered}) as an agent reads them."""
         with open(self.path, "rb") as file:
             data = file.read()[layout.STANDSTILL_OFFSET:]
-        seq, _, frames, groups = struct.unpack_from("<QQII", data, 0)
-        self.assertNotEqual(seq, 0, "the stack is being replaced")
+        seq, _, frames, _ = struct.unpack_from("<QQII", data, 0)
+        self.assertNotEqual(seq, 0, "it is being replaced")
 
         def text(at, size):
             return data[at : at + size].split(b"\0")[0].decode()
 
         stack = [text(536 + 144 * i, 144) for i in range(frames)]
         positions = {}
-        for i in range(groups):
-            entered, then = struct.unpack_from("<QQ", data, 24 + 64 * i)
-            positions[text(24 + 64 * i + 16, 48)] = (entered, then)
+        for i in range(8):
+            (entered,) = struct.unpack_from("<Q", data, 24 + 64 * i)
+            positions[text(24 + 64 * i + 8, 56)] = entered
+        positions.pop("", None)
         return stack, positions
 
     def later(self, seconds):
@@ -94,12 +98,12 @@ class StandstillTest(unittest.TestCase):
         self.watcher.look(self.later(3))
 
         _, positions = self.read()
-        self.assertEqual(positions, {"tp:0-1": (3, 0), "dp:0,2": (1, 0)})
+        self.assertEqual(positions, {"tp:0-1": 3, "dp:0,2": 1})
 
     def test_more_communicators_than_fit_are_counted_as_errors(self):
         for number in range(layout.GROUP_COUNT + 2):
             self.run_.collective("g%d" % number)
-        self.run_.collective("x" * 48)
+        self.run_.collective("x" * 56)
         self.run_.collective("")
         self.run_.collective(None)
         self.watcher.look(self.later(3))
@@ -107,52 +111,49 @@ class StandstillTest(unittest.TestCase):
         self.assertEqual(self.run_.errors, 5)
         self.assertEqual(len(self.read()[1]), layout.GROUP_COUNT)
 
-    def test_the_process_groups_of_torch_are_followed(self):
-        group = mock.Mock()
-        group._get_sequence_number_for_group.return_value = 812
-        silent = mock.Mock()
-        silent._get_sequence_number_for_group.side_effect = RuntimeError
-        old = types.SimpleNamespace(
-            is_initialized=lambda: True,
-            _pg_map={group: None, silent: None},
-            _pg_names={group: "0", silent: "1"},
-            _pg_group_ranks={group: {5: 2, 0: 0, 1: 1}, silent: {0: 0}},
-        )
-        new = types.SimpleNamespace(
-            is_initialized=lambda: True,
-            _world=types.SimpleNamespace(
-                pg_map=old._pg_map,
-                pg_names=old._pg_names,
-                pg_group_ranks=old._pg_group_ranks,
-            ),
-        )
-        unready = types.SimpleNamespace(is_initialized=lambda: False)
-        name = "torch.distributed.distributed_c10d"
-        for module, expected in (
-            (old, [("0:0-1,5", 812)]),
-            (new, [("0:0-1,5", 812)]),
-            (unready, []),
+    def test_both_kinds_of_positions_have_room_beside_each_other(self):
+        self.run_.collective("mine")
+        groups = {("0:0-%d" % n): n for n in range(1, 9)}
+        with mock.patch.object(
+            self.run_._process_groups, "positions",
+            lambda: list(groups.items()),
         ):
-            with mock.patch.dict(sys.modules, {name: module}):
-                self.assertEqual(_standstill.torch_positions(), expected)
-                now = self.later(3)
-                self.watcher.look(now)
-        self.assertEqual(self.read()[1]["0:0-1,5"][0], 812)
+            self.watcher.look(self.later(3))
+            self.assertEqual(
+                self.read()[1],
+                {"mine": 1, **{"0:0-%d" % n: n for n in range(1, 8)}},
+            )
+            self.run_.collective("late")
+            self.run_.collective("mine")
+            self.watcher.look(self.later(9))
+        self.assertEqual(
+            self.read()[1],
+            {"mine": 2, "late": 1, **{"0:0-%d" % n: n for n in range(1, 7)}},
+        )
+        self.watcher.look(self.later(10))
+        self.assertEqual(self.read()[1], {"mine": 2, "late": 1})
 
-    def test_a_group_of_scattered_ranks_has_a_short_name_of_its_own(self):
-        even = _standstill.group_name("7", range(0, 200, 2))
-        odd = _standstill.group_name("7", range(1, 200, 2))
+    def test_what_has_not_changed_is_not_written_again(self):
+        def stand():
+            for seconds in (3, 4):
+                self.watcher.look(self.later(seconds))
+                yield struct.unpack(
+                    "<QQ", self.recorder.map[
+                        layout.STANDSTILL_OFFSET :
+                        layout.STANDSTILL_OFFSET + 16
+                    ]
+                )
 
-        self.assertLess(len(even), layout.GROUP_BYTES)
-        self.assertNotEqual(even, odd)
-        self.assertRegex(even, "^7:100 ranks [0-9a-f]{8}$")
+        (seq, then), (seq_later, later) = stand()
+        self.assertEqual(seq_later, seq)
+        self.assertGreater(later, then)
 
     def test_the_thread_ends_with_the_run_and_after_errors(self):
         with mock.patch.object(_standstill, "LOOK_SECONDS", 0.001):
             broken = _standstill.Watcher(
-                self.recorder, None, 0, self.run_._count_error
+                self.recorder, None, None, 0, self.run_._count_error
             )
-            self.recorder.words[_standstill._PROGRESS_MONO_NS] = 0
+            self.recorder.words[recorder_words.PROGRESS_MONO_NS] = 0
             broken.start()
             broken.join(30)
             self.assertFalse(broken.is_alive())
@@ -167,6 +168,40 @@ class StandstillTest(unittest.TestCase):
         with mock.patch.dict(os.environ, {"STEADYRUN_STANDSTILL": "0"}):
             self.run_._watch()
         self.assertIsNone(self.run_._watcher)
+
+
+class PaceTest(unittest.TestCase):
+    """Progress in seconds; a look each second, as the thread does."""
+
+    def setUp(self):
+        self.pace = _standstill.Pace()
+
+    def told(self, advances, until, phase="step"):
+        """The seconds at which the rank is taken to stand still."""
+        found = []
+        for second in range(int(advances[0]) + 1, until):
+            last = max(at for at in advances if at <= second)
+            if self.pace.stands_still(
+                second * SECOND, int(last * SECOND), layout.PHASES[phase]
+            ):
+                found.append(second)
+        return found
+
+    def test_after_short_steps_three_seconds(self):
+        steps = [0.5 * n for n in range(41)]
+        self.assertEqual(self.told(steps, 26), [23, 24, 25])
+
+    def test_a_run_with_long_steps_does_not_tell_in_each(self):
+        # The first is not known to be long; then a hang from 71 on.
+        told = self.told([1, 11, 21, 31, 41, 51, 61, 71], 90)
+        self.assertEqual(told, [*range(4, 11), 86, 87, 88, 89])
+
+    def test_a_checkpoint_is_no_step(self):
+        self.told([1, 2], 3)
+        # 60 s in it; of these it tells from the 10th second on.
+        told = self.told([3], 63, "checkpoint")
+        self.assertEqual(told[:2], [13, 14])
+        self.assertEqual(self.told([63], 70), [66, 67, 68, 69])
 
 
 if __name__ == "__main__":

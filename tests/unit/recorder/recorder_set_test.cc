@@ -102,14 +102,14 @@ TEST_F(RecorderSetTest, TellsWhereARankStandsStill) {
   std::strcpy(here.positions[0].group, "tp:0-1");
   here.positions[0].entered = 7;  // Kept by the training code.
   std::strcpy(here.positions[1].group, "0:0-3");
-  here.positions[1].entered = 812;
-  here.positions[1].mono_ns = 998'000'000'000u;
-  here.groups_used = 2;
+  here.positions[1].entered = 812;  // As of mono_ns, as the stack.
+  std::strcpy(here.positions[2].group, "1:0,2");
+  here.groups_used = 1;
   std::strcpy(here.stack[0], "spin (train.py:77)");
   std::strcpy(here.stack[1], "t\033\xff");
   here.frames = 2;
-  here.stack_mono_ns = 998'000'000'000u;
-  here.stack_seq = 5;
+  here.mono_ns = 998'000'000'000u;
+  here.seq = 5;
   const auto observe = [&](double seconds_ago) {
     trainer(0).writer()->progress_mono_ns =
         static_cast<std::uint64_t>((1000 - seconds_ago) * 1e9);
@@ -121,26 +121,31 @@ TEST_F(RecorderSetTest, TellsWhereARankStandsStill) {
   RankState state = observe(2.5);
   EXPECT_THAT(state.collectives, IsEmpty()) << "it may be a long step";
   EXPECT_THAT(state.stack, IsEmpty());
+  EXPECT_EQ(state.stack_age, Duration::zero()) << "not a byte is sent";
 
   state = observe(5);
   EXPECT_THAT(state.collectives, ElementsAre(CollectivePosition{"tp:0-1", 7},
-                                             CollectivePosition{"0:0-3", 812}));
+                                             CollectivePosition{"0:0-3", 812},
+                                             CollectivePosition{"1:0,2", 0}))
+      << "none entered yet is a place too";
   EXPECT_THAT(state.stack, ElementsAre("spin (train.py:77)", "t??"));
   EXPECT_NEAR(ToSeconds(state.stack_age), 2.01, 0.001);
 
   // Taken in an earlier standstill: only what is always current counts.
-  here.stack_mono_ns = here.positions[1].mono_ns = 900'000'000'000u;
+  here.mono_ns = 900'000'000'000u;
   state = observe(5);
   EXPECT_THAT(state.collectives, ElementsAre(CollectivePosition{"tp:0-1", 7}));
   EXPECT_THAT(state.stack, IsEmpty());
 
   // Being replaced, and counters that lie.
-  here.stack_mono_ns = 998'000'000'000u;
-  here.stack_seq = 0;
-  here.frames = here.groups_used = ~0u;
+  here.mono_ns = 998'000'000'000u;
+  here.seq = 0;
+  here.frames = ~0u;
   state = observe(5);
   EXPECT_THAT(state.stack, IsEmpty());
-  EXPECT_THAT(state.collectives, SizeIs(1)) << "the others have no name";
+  EXPECT_THAT(state.collectives, ElementsAre(CollectivePosition{"tp:0-1", 7}));
+  here.groups_used = ~0u;
+  EXPECT_THAT(observe(5).collectives, SizeIs(3)) << "the others have no name";
 }
 
 TEST_F(RecorderSetTest, StateAndCpuTimeComeFromTheProcess) {
