@@ -263,9 +263,9 @@ void LocalRanks::End(const RankExited& exit, Now now, Readings* out) {
   const RankKey key{exit.run, exit.attempt, exit.rank};
   TakeReadings(recorders_.Remove(key.run, key.attempt, key.rank, now), out);
   if (const auto reader = logs_.find(key); reader != logs_.end()) {
-    const Step before = reader->second.last_step();
     TakeLog(reader->second.Drain(now), &reader->second, out);
-    if (reader->second.last_step() > before) {
+    // Always: what was read a moment ago may not have been observed yet.
+    if (reader->second.last_step() > kNoStep) {
       out->events.push_back(LastStepOf(key, reader->second.last_step()));
     }
     logs_.erase(reader);
