@@ -14,6 +14,7 @@
 #include "server/web/responses.h"
 #include "server/web/route_table.h"
 #include "server/web/service_routes.h"
+#include "server/web/slow_call.h"
 #include "server/web/stream_routes.h"
 
 namespace steadyrun {
@@ -91,7 +92,13 @@ class ApiFrontend::Impl {
     }
     const auto who = access_.Authorize(request, *role);
     if (!who.ok()) return respond(ErrorResponse(who.status()));
-    CallMethod(api_, *who, method, request.body, respond);
+    const auto call = [api = api_, who = *who, method, body = request.body,
+                       respond] {
+      CallMethod(api, who, method, body, respond);
+    };
+    // A second one is answered here, at once: that another runs.
+    if (IsSlowMethod(method) && slow_call_.Start(call)) return;
+    call();
   }
 
   absl::StatusOr<HttpResponse> TakeAlerts(const HttpRequest& request) {
@@ -130,6 +137,7 @@ class ApiFrontend::Impl {
   ReplyCache cache_;
   RouteTable routes_;
   OperatorApi* const api_;
+  SlowCall slow_call_;  // Last: it uses the others.
 };
 
 ApiFrontend::ApiFrontend(ApiFrontendOptions options, OperatorApi* api,

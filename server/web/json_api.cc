@@ -94,6 +94,9 @@ absl::StatusOr<Role> RoleOfMethod(std::string_view method) {
       "steadyrun.v1.OperatorService has no such method; see operator.proto");
 }
 
+// It reads and replays the history of a run.
+bool IsSlowMethod(std::string_view method) { return method == "Backtest"; }
+
 void CallMethod(OperatorApi* api, const Principal& who, std::string_view method,
                 const std::string& body, const HttpFrontend::Respond& respond) {
   Methods().at(method).call(api, who, body, respond);
